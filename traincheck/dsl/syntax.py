@@ -1,0 +1,212 @@
+"""The typed syntax tree of a rule file. Positions do not take part in equality."""
+
+from dataclasses import dataclass, field
+from typing import Literal as OneOf
+
+Severity = OneOf["error", "warning", "note"]
+CompareOp = OneOf["==", "!=", "<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a piece of syntax begins: 1-based line and column in `file`."""
+
+    file: str = "<text>"
+    line: int = 0
+    column: int = 0
+
+
+def _position() -> Position:
+    return field(default_factory=Position, compare=False, repr=False)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A logic variable or template parameter; begins with a capital letter."""
+
+    text: str
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A constant. A string with `*` is a glob where a column takes one. `true` and `false` are strings."""
+
+    value: int | float | str
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """`_`."""
+
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """`left op right` inside a comparison; op is + - * or %."""
+
+    op: OneOf["+", "-", "*", "%"]
+    left: "Expression"
+    right: "Expression"
+    position: Position = _position()
+
+
+Term = Name | Value | Anything
+Expression = Name | Value | Calculation
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """`relation(A, B, column: C)`: positional terms fill the leading columns, unnamed columns are free."""
+
+    relation: str
+    positional: tuple[Term, ...] = ()
+    named: tuple[tuple[str, Term], ...] = ()
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`not atom`."""
+
+    atom: Atom
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`left op right`."""
+
+    op: CompareOp
+    left: Expression
+    right: Expression
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class CountOf:
+    """`count { A, B : body } op bound`: how many distinct (A, B) satisfy body."""
+
+    counted: tuple[Name, ...]
+    body: tuple["Formula", ...]
+    op: CompareOp
+    bound: Expression
+    position: Position = _position()
+
+
+Formula = Atom | Not | Compare | CountOf
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`Name: sort` in a template's head; sort is one of schema.SORTS."""
+
+    name: str
+    sort: str
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The window whose end makes the verdict final: a call variable, a step variable, an epoch, or the run."""
+
+    kind: OneOf["call", "step", "epoch", "run"]
+    name: str | None = None
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    """`define head :- body.`; body is empty for a fact."""
+
+    head: Atom
+    body: tuple[Formula, ...] = ()
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A rule with typed parameters. `propose` limits which hypotheses are mined and means nothing to a check."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    title: str
+    when: tuple[Formula, ...]
+    expect: tuple[Formula, ...]
+    within: Within
+    given: tuple[str, ...] = ()
+    propose: tuple[Formula, ...] = ()
+    severity: Severity = "warning"
+    about: str = ""
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A concrete law, never mined: either `never` (when `when` holds it is violated) or `when ... expect`."""
+
+    name: str
+    title: str
+    severity: Severity
+    when: tuple[Formula, ...]
+    expect: tuple[Formula, ...] = ()  # empty: `never when`
+    within: Within | None = None
+    about: str = ""
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """`C.stage`: a property of something a template's `given` names."""
+
+    name: str
+    key: str
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One clause of a precondition: `C.key == "v"`, `C.key != D.key`, or `exists C.key` (op is exists, right None)."""
+
+    op: OneOf["==", "!=", "exists"]
+    left: Feature
+    right: Feature | Value | None = None
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an invariant stands on; `false_alarms` is the estimated rate in [0, 1]."""
+
+    runs: int
+    examples: int
+    confidence: float
+    false_alarms: float = 0.0
+    position: Position = _position()
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """A hypothesis that survived. `precondition` is a disjunction of conjunctions; empty means always."""
+
+    template: str
+    arguments: tuple[tuple[str, Value], ...]
+    title: str
+    precondition: tuple[tuple[Condition, ...], ...] = ()
+    evidence: Evidence | None = None
+    severity: Severity = "warning"
+    position: Position = _position()
+
+
+Declaration = Define | Template | Rule | Invariant
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """One parsed file: its declarations in order, and the language version it says it is written in."""
+
+    declarations: tuple[Declaration, ...]
+    version: str | None = None
+    path: str = field(default="<text>", compare=False)
