@@ -151,6 +151,7 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "a summary of a variable's value; point says when in the step it was taken",
             ),
             _relation("metric", "rank:rank step:step name:name value:number", "a number the run reported, such as its loss"),
+            _relation("ordinal", "call:call index:integer", "how many calls of the same api the process made before it"),
             _relation("subclass", "sub:api super:api", "api generalisation: a method and the base method it overrides or inherits"),
         )
     }

@@ -138,6 +138,7 @@ class Template:
     within: Within
     given: tuple[str, ...] = ()
     propose: tuple[Formula, ...] = ()
+    transitive: tuple[str, ...] = ()  # two parameters: what follows from two other survivors by transitivity is implied
     severity: Severity = "warning"
     about: str = ""
     position: Position = _position()
