@@ -152,6 +152,7 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             ),
             _relation("metric", "rank:rank step:step name:name value:number", "a number the run reported, such as its loss"),
             _relation("ordinal", "call:call index:integer", "how many calls of the same api the process made before it"),
+            _relation("invokes", "outer:api inner:api", "the call graph: some call of outer directly encloses one of inner"),
             _relation("subclass", "sub:api super:api", "api generalisation: a method and the base method it overrides or inherits"),
         )
     }

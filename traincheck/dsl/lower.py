@@ -105,7 +105,7 @@ def _operand(expression: syntax.Expression) -> Operand:
 
 
 def names_in(formulas: Iterable[syntax.Formula]) -> list[str]:
-    """Variables of a conjunction in order of appearance, those local to a count left out."""
+    """Variables of a conjunction, in order of appearance."""
     found: dict[str, None] = {}
     for formula in formulas:
         for name in _formula_names(formula):

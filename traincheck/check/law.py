@@ -1,0 +1,62 @@
+"""Laws: what a checker evaluates. An invariant is a template with a row of arguments; a rule is a law without any."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from traincheck.dsl.checker import Checked
+from traincheck.dsl.printer import print_declaration
+from traincheck.dsl.syntax import Invariant, Rule, Template, Within
+
+
+@dataclass(frozen=True)
+class Law:
+    """One thing that is held, violated or not triggered."""
+
+    id: str
+    template: Template
+    invariant: Invariant
+
+    @property
+    def arguments(self) -> dict[str, int | float | str]:
+        """Parameter values by name; empty for a rule."""
+        return {name: value.value for name, value in self.invariant.arguments}
+
+
+def laws_of(checked: Checked, rules: Iterable[Rule]) -> dict[str, list[Law]]:
+    """Every invariant of `checked` and every rule of `rules`, grouped by template, in their order."""
+    grouped: dict[str, list[Law]] = defaultdict(list)
+    for invariant in checked.invariants:
+        template = checked.templates[invariant.template]
+        grouped[template.name].append(Law(_identity(invariant), template, invariant))
+    for rule in rules:
+        template = _as_template(rule)
+        invariant = Invariant(rule.name, (), rule.title, severity=rule.severity)
+        grouped[rule.name].append(Law(rule.name, template, invariant))
+    return dict(grouped)
+
+
+def _as_template(rule: Rule) -> Template:
+    return Template(
+        name=rule.name,
+        parameters=(),
+        title=rule.title,
+        when=rule.when,
+        expect=rule.expect,
+        within=rule.within or Within("run"),
+        severity=rule.severity,
+        about=rule.about,
+    )
+
+
+def _identity(invariant: Invariant) -> str:
+    """Template name and a short hash of arguments and precondition: the same law has the same id in every file."""
+    bare = Invariant(invariant.template, invariant.arguments, "", invariant.precondition)
+    digest = hashlib.blake2b(print_declaration(bare).encode(), digest_size=4).hexdigest()
+    return f"{invariant.template}-{digest}"
+
+
+def unique(laws: Sequence[Law]) -> list[Law]:
+    """The laws without repetitions: two files may teach the same one."""
+    return list({law.id: law for law in laws}.values())

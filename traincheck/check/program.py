@@ -1,0 +1,152 @@
+"""The Datalog program that checks all laws of one template at once; the laws are rows.
+
+    concerned(H, E)  :- hypothesis(P, H), example(PW, E).
+    unmet(H, D, E)   :- concerned(H, E), need(H, D, Key, Value), not feature(X, Key, Value).
+    applicable(H, E) :- concerned(H, E), always(H).
+    applicable(H, E) :- concerned(H, E), disjunct(H, D), not unmet(H, D, E).
+    satisfied(H, E)  :- hypothesis(P, H), when, closed, expect.
+    violated(H, E)   :- applicable(H, E), not satisfied(H, E).
+    triggered(H)     :- applicable(H, E).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from traincheck.check.law import Law
+from traincheck.datalog.program import Atom, Literal, Negation, Rule, Variable
+from traincheck.dsl.ground import Grounding, example_rule, ground, positive_rule, variables
+from traincheck.dsl.lower import Lowering
+from traincheck.dsl.program import FEATURES, column_types
+from traincheck.dsl.syntax import Condition, Feature
+from traincheck.schema import ColumnType
+
+_ARROW = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+_LAW, _DISJUNCT = Variable("_law"), Variable("_disjunct")
+
+
+@dataclass
+class LawProgram:
+    """Rules and laws-as-facts for one template, and how to read its answers."""
+
+    grounding: Grounding
+    laws: Sequence[Law]
+    sorts: Mapping[str, str]
+    rules: list[Rule] = field(default_factory=list)
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    types: dict[str, tuple[ColumnType, ...]] = field(default_factory=dict)
+
+    def predicate(self, stem: str) -> str:
+        """The template's own predicate of this stem, such as `violated_precedes`."""
+        return f"{stem}_{self.grounding.template.name}"
+
+    def atom(self, stem: str, *terms: Variable) -> Atom:
+        """`stem(terms..., E...)`."""
+        return Atom(self.predicate(stem), (*terms, *variables(self.grounding.key)))
+
+    def add_table(self, stem: str, types: Sequence[ColumnType], rows: Sequence[Sequence[int | float | str]]) -> None:
+        """A base relation made of the laws; row order is of no meaning."""
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(types)
+        arrays = [pa.array(values, _ARROW[type_]) for values, type_ in zip(columns, types, strict=True)]
+        name = self.predicate(stem)
+        self.tables[name] = pa.table(arrays, names=[f"c{index}" for index in range(len(types))])
+        self.types[name] = tuple(types)
+
+
+def law_program(laws: Sequence[Law], sorts: Mapping[str, str], lowering: Lowering) -> LawProgram:
+    """The program for these laws, which share one template whose variables have these sorts."""
+    grounding = ground(laws[0].template)
+    program = LawProgram(grounding, laws, sorts)
+    hypothesis = Atom(program.predicate("hypothesis"), (*variables(grounding.parameters), _LAW))
+    parameter_types = column_types(sorts[name] for name in grounding.parameters)
+    rows = [(*(law.arguments[name] for name in grounding.parameters), number) for number, law in enumerate(laws)]
+    program.add_table("hypothesis", (*parameter_types, "int"), rows)
+
+    example = Atom(grounding.example, variables(grounding.when_parameters + grounding.key))
+    program.rules += [
+        example_rule(grounding, lowering),
+        Rule(program.atom("concerned", _LAW), (hypothesis, example)),
+        *_precondition_rules(program),
+        *_satisfied_rules(program, hypothesis, lowering),
+        Rule(Atom(program.predicate("triggered"), (_LAW,)), (program.atom("applicable", _LAW),)),
+    ]
+    return program
+
+
+def _satisfied_rules(program: LawProgram, hypothesis: Atom, lowering: Lowering) -> Iterator[Rule]:
+    applicable: tuple[Literal, ...] = (program.atom("applicable", _LAW),)
+    if program.grounding.template.expect:
+        positive = positive_rule(program.grounding, lowering, hypothesis)
+        yield Rule(program.atom("satisfied", _LAW), positive.body)
+        applicable = (*applicable, Negation(program.atom("satisfied", _LAW)))
+    yield Rule(program.atom("violated", _LAW), applicable)
+
+
+def _precondition_rules(program: LawProgram) -> Iterator[Rule]:
+    always, disjuncts = [], []
+    needs: dict[tuple[str, ...], list[tuple[int | str, ...]]] = {}
+    for number, law in enumerate(program.laws):
+        if not law.invariant.precondition:
+            always.append((number,))
+        for disjunct, conjunction in enumerate(law.invariant.precondition):
+            disjuncts.append((number, disjunct))
+            for condition in conjunction:
+                kind, texts = _need(condition)
+                needs.setdefault(kind, []).append((number, disjunct, *texts))
+    concerned = program.atom("concerned", _LAW)
+    program.add_table("always", ("int",), always)
+    yield Rule(
+        program.atom("applicable", _LAW), (concerned, Atom(program.predicate("always"), (_LAW,)))
+    )
+    if not disjuncts:
+        return
+    program.add_table("disjunct", ("int", "int"), disjuncts)
+    for index, (kind, rows) in enumerate(sorted(needs.items())):
+        yield from _unmet_rules(program, kind, f"need{index}", rows)
+    disjunct = Atom(program.predicate("disjunct"), (_LAW, _DISJUNCT))
+    unmet = Negation(program.atom("unmet", _LAW, _DISJUNCT))
+    yield Rule(program.atom("applicable", _LAW), (concerned, disjunct, unmet))
+
+
+def _need(condition: Condition) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What kind of table row a condition becomes, and the row's texts."""
+    left = condition.left
+    match condition.right:
+        case None:
+            return ("exists", left.name), (left.key,)
+        case Feature(name=name, key=key):
+            return (condition.op, left.name, name), (left.key, key)
+        case value:
+            return (condition.op, left.name), (left.key, str(value.value))
+
+
+def _unmet_rules(program: LawProgram, kind: tuple[str, ...], stem: str, rows: Sequence[tuple[int | str, ...]]) -> Iterator[Rule]:
+    """A disjunct is unmet by an example as soon as one of its conditions fails."""
+    op, *names = kind
+    program.add_table(stem, ("int", "int", *("str",) * (len(rows[0]) - 2)), rows)
+    first, second, value = Variable("_first"), Variable("_second"), Variable("_value")
+    concerned = program.atom("concerned", _LAW)
+    unmet = program.atom("unmet", _LAW, _DISJUNCT)
+    need = program.predicate(stem)
+
+    def feature(name: str, key: Variable, wanted: Variable) -> Atom:
+        return Atom(FEATURES[program.sorts[name]], (Variable(name), key, wanted))
+
+    if len(names) == 2:
+        same = program.atom(f"same_{stem}", _LAW, _DISJUNCT)
+        need_pair = Atom(need, (_LAW, _DISJUNCT, first, second))
+        body = (concerned, need_pair, feature(names[0], first, value), feature(names[1], second, value))
+        yield Rule(same, body)
+        yield Rule(unmet, (concerned, need_pair, Negation(same) if op == "==" else same))
+    elif op == "exists":
+        present = program.atom(f"present_{stem}", _LAW, _DISJUNCT)
+        need_key = Atom(need, (_LAW, _DISJUNCT, first))
+        yield Rule(present, (concerned, need_key, feature(names[0], first, value)))
+        yield Rule(unmet, (concerned, need_key, Negation(present)))
+    else:
+        need_value = Atom(need, (_LAW, _DISJUNCT, first, value))
+        wanted = feature(names[0], first, value)
+        yield Rule(unmet, (concerned, need_value, Negation(wanted) if op == "==" else wanted))
+
+

@@ -1,0 +1,31 @@
+"""The rule library as Datalog: what every program of a template or an invariant builds on."""
+
+from collections.abc import Iterable, Mapping
+
+from traincheck.datalog.program import Program, Rule
+from traincheck.dsl.checker import Checked
+from traincheck.dsl.lower import BASE_TYPES, Lowering
+from traincheck.schema import SORTS, ColumnType
+
+# The predicates of rules/features.rules, by the sort of what they describe.
+FEATURES: Mapping[str, str] = {
+    "call": "call_feature",
+    "variable": "variable_feature",
+    "window": "window_feature",
+}
+
+
+def lowering_of(checked: Checked) -> Lowering:
+    """A lowering that knows the library's derived predicates."""
+    return Lowering({name: len(sorts) for name, sorts in checked.predicate_sorts.items()})
+
+
+def program_of(checked: Checked, lowering: Lowering, rules: Iterable[Rule], **extra: tuple[ColumnType, ...]) -> Program:
+    """The library's definitions and `rules` in one program; `extra` are further base relations."""
+    library = tuple(lowering.rule(define) for define in checked.defines)
+    return Program((*library, *rules), {**BASE_TYPES, **extra})
+
+
+def column_types(sorts: Iterable[str]) -> tuple[ColumnType, ...]:
+    """Storage types of these sorts."""
+    return tuple(SORTS[sort] for sort in sorts)

@@ -1,0 +1,125 @@
+"""What one run says of every hypothesis of a template: counts of examples by profile.
+
+Counts add up over runs, so nothing of a trace is needed once it is tallied. Negative examples are never
+enumerated: those of a hypothesis are all examples of its `when` less its positives.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+
+import duckdb
+import pyarrow as pa
+
+from traincheck.dsl.ground import Grounding
+from traincheck.infer.precondition import Profile
+
+Row = tuple[int | float | str, ...]
+Counts = dict[Row, Counter[Profile]]
+
+# Unprintable separators: no key or value of a feature holds them.
+_PAIR, _ITEM = "\x1f", "\x1e"
+
+
+@dataclass
+class Tally:
+    """One run's counts for one template."""
+
+    examples: Counts = field(default_factory=dict)
+    positives: Counts = field(default_factory=dict)
+    candidates: set[Row] = field(default_factory=set)
+
+
+class Tallier:
+    """Counts the examples of one run; `tables` are an engine's answers to the templates' programs."""
+
+    def __init__(self, tables: Mapping[str, pa.Table], features: Mapping[str, str]) -> None:
+        """`features` maps a sort (call, variable, window) to the predicate of its features."""
+        self._connection = duckdb.connect()
+        self._tables = tables
+        self._features = features
+        self._names: dict[str, str] = {}
+        self._serial = count()
+        self._connection.execute("SET enable_progress_bar = false")
+
+    def tally(self, grounding: Grounding, sorts: Mapping[str, str]) -> Tally:
+        """Counts for one template whose variables have these sorts."""
+        given = [(name, sorts[name]) for name in grounding.template.given]
+        examples = self._counts(grounding.example, grounding.when_parameters, grounding.key, given)
+        positives = self._counts(
+            grounding.positive, grounding.parameters, grounding.key, given, only=grounding.candidate
+        )
+        return Tally(examples, positives, set(positives))
+
+    def _counts(
+        self,
+        predicate: str,
+        leading: Sequence[str],
+        key: Sequence[str],
+        given: Sequence[tuple[str, str]],
+        only: str | None = None,
+    ) -> Counts:
+        columns = {name: f"e.c{index}" for index, name in enumerate((*leading, *key))}
+        profiles = [self._profiles(sort) for _, sort in given]
+        joins = "".join(
+            f" LEFT JOIN {table} p{index} ON p{index}.id = {columns[name]}"
+            for index, ((name, _), table) in enumerate(zip(given, profiles, strict=True))
+        )
+        if only is not None:
+            same = " AND ".join(f"k.c{index} = e.c{index}" for index in range(len(leading))) or "TRUE"
+            joins += f" SEMI JOIN {self._table(only)} k ON {same}"
+        selected = [*(columns[name] for name in leading), *(f"p{index}.profile" for index in range(len(given)))]
+        listed = ", ".join(selected) or "0"
+        query = f"SELECT {listed}, count(*) FROM {self._table(predicate)} e{joins} GROUP BY ALL"
+        counts: Counts = defaultdict(Counter)
+        names = tuple(name for name, _ in given)
+        for *row, number in self._connection.execute(query).fetchall():
+            if number:
+                texts = tuple(row[len(leading) :]) if selected else ()
+                counts[tuple(row[: len(leading)])][_profile(names, texts)] += number
+        return counts
+
+    def _table(self, predicate: str) -> str:
+        if predicate not in self._names:
+            self._names[predicate] = name = f"t{next(self._serial)}"
+            self._connection.register(name, self._tables[predicate])
+        return self._names[predicate]
+
+    def _profiles(self, sort: str) -> str:
+        """A table of (id, profile text) for everything of this sort; built once."""
+        predicate = self._features[sort]
+        name = f"profile_{sort}"
+        if name not in self._names:
+            self._names[name] = name
+            self._connection.execute(
+                f"CREATE TEMP TABLE {name} AS SELECT c0 AS id, "
+                f"string_agg(c1 || '{_PAIR}' || c2, '{_ITEM}' ORDER BY c1, c2) AS profile "
+                f"FROM {self._table(predicate)} GROUP BY c0"
+            )
+        return name
+
+
+@cache
+def _pairs(text: str | None) -> frozenset[tuple[str, str]]:
+    if not text:
+        return frozenset()
+    return frozenset((key, value) for key, _, value in (item.partition(_PAIR) for item in text.split(_ITEM)))
+
+
+@cache
+def _profile(names: tuple[str, ...], texts: tuple[str | None, ...]) -> Profile:
+    return Profile(tuple((name, _pairs(text)) for name, text in zip(names, texts, strict=True)))
+
+
+def negatives(tally: Tally, when_row: Row, row: Row) -> Counter[Profile]:
+    """Examples of a hypothesis' `when` (its leading `when_row`) that are not positive for `row`."""
+    left = Counter(tally.examples.get(when_row, Counter()))
+    left.subtract(tally.positives.get(row, Counter()))
+    return +left
+
+
+def hypotheses(tallies: Iterable[Tally]) -> list[Row]:
+    """Every hypothesis that some run proposed, in a stable order."""
+    return sorted({row for tally in tallies for row in tally.candidates}, key=lambda row: tuple(map(str, row)))
