@@ -1,0 +1,83 @@
+"""The offline check: every law against every trace, in one Datalog program per trace."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from traincheck.check.law import Law, unique
+from traincheck.check.locate import Locator
+from traincheck.check.program import LawProgram, law_program
+from traincheck.check.verdict import Report, Violation
+from traincheck.datalog.engine import Engine
+from traincheck.dsl.checker import Checked
+from traincheck.dsl.program import lowering_of, program_of
+from traincheck.facts import load_facts
+
+
+class Checker:
+    """Laws compiled once, to be checked against any number of traces."""
+
+    def __init__(self, checked: Checked, laws: Mapping[str, Sequence[Law]], engine: Engine) -> None:
+        """`laws` is grouped by template; `checked` is the library they were written against."""
+        self._engine = engine
+        lowering = lowering_of(checked)
+        self._programs = [
+            law_program(unique(group), checked.sorts(group[0].template), lowering) for group in laws.values() if group
+        ]
+        self._program = program_of(
+            checked,
+            lowering,
+            (rule for program in self._programs for rule in program.rules),
+            **{name: types for program in self._programs for name, types in program.types.items()},
+        )
+
+    @property
+    def laws(self) -> list[Law]:
+        """All laws, without repetitions."""
+        return [law for program in self._programs for law in program.laws]
+
+    def check(self, facts: Mapping[str, pa.Table]) -> tuple[list[Violation], set[str]]:
+        """The violations in one trace's facts, and the ids of all laws that were triggered."""
+        base = {name: facts[name] for name in self._program.base if "_" not in name}
+        for program in self._programs:
+            base |= program.tables
+        goals = [program.predicate(stem) for program in self._programs for stem in ("violated", "triggered")]
+        answers = self._engine.solve(self._program, base, goals)
+        locator = Locator(facts)
+        violations: list[Violation] = []
+        triggered: set[str] = set()
+        for program in self._programs:
+            numbers = answers[program.predicate("triggered")].column(0).to_pylist()
+            triggered |= {program.laws[number].id for number in numbers}
+            violations += locator.violations(program, answers[program.predicate("violated")])
+        violations.sort(key=lambda v: (v.first.step is None, v.first.step or 0, v.first.time or 0.0))
+        return violations, triggered
+
+
+def check_traces(
+    checker: Checker, traces: Sequence[Path], sources: Sequence[str], progress: Callable[[str], None] = lambda _: None
+) -> Report:
+    """Check several traces into one report; a law violated in any of them is violated."""
+    started = time.perf_counter()
+    report = Report([str(trace) for trace in traces], list(sources))
+    triggered: set[str] = set()
+    broken: dict[str, Violation] = {}
+    for trace in traces:
+        progress(f"checking {trace}")
+        facts = load_facts(trace)
+        report.warnings += facts.warnings
+        violations, seen = checker.check(facts)
+        triggered |= seen
+        for violation in violations:
+            broken.setdefault(violation.law.id, violation)
+        report.facts += facts.count
+    report.violations = list(broken.values())
+    for law in checker.laws:
+        if law.id in triggered and law.id not in broken:
+            report.held.append(law)
+        elif law.id not in broken:
+            report.not_triggered.append(law)
+    report.seconds = time.perf_counter() - started
+    return report

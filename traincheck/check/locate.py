@@ -1,0 +1,85 @@
+"""From violating examples to places: which step, call, variable and source line each law first broke at."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from traincheck.check.program import LawProgram
+from traincheck.check.verdict import Place, Violation
+from traincheck.datalog.program import ConstantValue
+
+_NANOSECONDS = 1e9
+
+# For each sort of an example's column: the relation to look it up in and the columns it lends to a place.
+_LOOKUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "call": ("call", {"rank": "rank", "step": "step", "seq": "enter", "api": "api", "site": "site", "time": "time"}),
+    "update": ("update", {"rank": "rank", "step": "step", "seq": "at"}),
+    "variable": ("variable", {"rank": "rank", "variable": "name"}),
+    "window": ("step", {"rank": "rank", "step": "step", "seq": "enter"}),
+}
+_FIELDS = ("rank", "step", "seq", "api", "variable", "site", "time")
+
+
+@dataclass
+class Locator:
+    """Looks examples up in the facts of one trace."""
+
+    facts: Mapping[str, pa.Table]
+
+    def __post_init__(self) -> None:
+        self._connection = duckdb.connect()
+        self._connection.execute("SET enable_progress_bar = false")
+        for relation in {relation for relation, _ in _LOOKUPS.values()}:
+            self._connection.register(f"fact_{relation}", self.facts[relation])
+
+    def violations(self, program: LawProgram, violated: pa.Table) -> Iterator[Violation]:
+        """One violation per law that has rows in `violated` (columns: law number, then the grounding key)."""
+        if violated.num_rows == 0:
+            return
+        self._connection.register("violated", violated)
+        key = program.grounding.key
+        query = (
+            f"SELECT c0, count(*), list(DISTINCT step ORDER BY step) FILTER (step IS NOT NULL), "
+            f"arg_min(struct_pack({', '.join(f'{name} := {name}' for name in _FIELDS)}), place_order), "
+            f"arg_min([{', '.join(f'CAST(c{i + 1} AS VARCHAR)' for i in range(len(key)))}], place_order) "
+            f"FROM ({_placed([program.sorts[name] for name in key])}) GROUP BY c0 ORDER BY c0"
+        )
+        for number, count, steps, place, witness in self._connection.execute(query).fetchall():
+            law = program.laws[number]
+            types = violated.schema.types[1:]
+            binding = dict(law.arguments) | {
+                name: _read(text, type_) for name, text, type_ in zip(key, witness, types, strict=True)
+            }
+            time = None if place["time"] is None else place["time"] / _NANOSECONDS
+            first = Place(place["rank"], place["step"], place["api"], place["variable"], place["site"], time)
+            yield Violation(law, count, steps or [], first, binding)
+        self._connection.unregister("violated")
+
+
+def _read(text: str, type_: pa.DataType) -> ConstantValue:
+    if pa.types.is_integer(type_):
+        return int(text)
+    return float(text) if pa.types.is_floating(type_) else text
+
+
+def _placed(sorts: Sequence[str]) -> str:
+    """SQL: every violating example with the fields of its place, the first column that knows one wins."""
+    joins = []
+    sources: dict[str, list[str]] = {name: [] for name in _FIELDS}
+    for index, sort in enumerate(sorts):
+        column = f"v.c{index + 1}"
+        if sort in ("step", "rank"):
+            sources[sort].append(column)
+        elif sort in _LOOKUPS:
+            relation, lends = _LOOKUPS[sort]
+            joins.append(f" LEFT JOIN fact_{relation} f{index} ON f{index}.id = {column}")
+            for name, source in lends.items():
+                sources[name].append(f"f{index}.{source}")
+    fields = [f"COALESCE({', '.join([*found, 'NULL'])}) AS {name}" for name, found in sources.items()]
+    order = "row(COALESCE(step, 9223372036854775807), COALESCE(seq, 9223372036854775807), " + (
+        ", ".join(f"c{index + 1}" for index in range(len(sorts))) or "0"
+    ) + ")"
+    inner = f"SELECT v.*, {', '.join(fields)} FROM violated v{''.join(joins)}"
+    return f"SELECT *, {order} AS place_order FROM ({inner})"
