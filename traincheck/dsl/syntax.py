@@ -1,5 +1,10 @@
-"""The typed syntax tree of a rule file. Positions do not take part in equality."""
+"""The typed syntax tree of a rule file. Positions do not take part in equality.
 
+`places` says where the parts of a declaration stand that are plain strings: `title`, a section's keyword, or
+`given C` for one of the names that a section lists.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal as OneOf
 
@@ -16,8 +21,7 @@ class Position:
     column: int = 0
 
 
-def _position() -> Position:
-    return field(default_factory=Position, compare=False, repr=False)  # type: ignore[no-any-return]
+_NOWHERE = Position()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Name:
     """A logic variable or template parameter; begins with a capital letter."""
 
     text: str
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +37,14 @@ class Value:
     """A constant. A string with `*` is a glob where a column takes one. `true` and `false` are strings."""
 
     value: int | float | str
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Anything:
     """`_`."""
 
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Calculation:
     op: OneOf["+", "-", "*", "%"]
     left: "Expression"
     right: "Expression"
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 Term = Name | Value | Anything
@@ -64,7 +68,7 @@ class Atom:
     relation: str
     positional: tuple[Term, ...] = ()
     named: tuple[tuple[str, Term], ...] = ()
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Not:
     """`not atom`."""
 
     atom: Atom
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Compare:
     op: CompareOp
     left: Expression
     right: Expression
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class CountOf:
     body: tuple["Formula", ...]
     op: CompareOp
     bound: Expression
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 Formula = Atom | Not | Compare | CountOf
@@ -105,7 +109,7 @@ class Parameter:
 
     name: str
     sort: str
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class Within:
 
     kind: OneOf["call", "step", "epoch", "run"]
     name: str | None = None
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class Define:
 
     head: Atom
     body: tuple[Formula, ...] = ()
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,8 @@ class Template:
     transitive: tuple[str, ...] = ()  # two parameters: what follows from two other survivors by transitivity is implied
     severity: Severity = "warning"
     about: str = ""
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
+    places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,8 @@ class Rule:
     expect: tuple[Formula, ...] = ()  # empty: `never when`
     within: Within | None = None
     about: str = ""
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
+    places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ class Feature:
 
     name: str
     key: str
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,7 @@ class Condition:
     op: OneOf["==", "!=", "exists"]
     left: Feature
     right: Feature | Value | None = None
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +191,7 @@ class Evidence:
     examples: int
     confidence: float
     false_alarms: float = 0.0
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +204,8 @@ class Invariant:
     precondition: tuple[tuple[Condition, ...], ...] = ()
     evidence: Evidence | None = None
     severity: Severity = "warning"
-    position: Position = _position()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
+    places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
 
 Declaration = Define | Template | Rule | Invariant
@@ -211,3 +218,4 @@ class RuleFile:
     declarations: tuple[Declaration, ...]
     version: str | None = None
     path: str = field(default="<text>", compare=False)
+    source: str = field(default="", compare=False, repr=False)
