@@ -13,7 +13,8 @@ from traincheck.check.verdict import Report, Violation
 from traincheck.datalog.engine import Engine
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.program import lowering_of, program_of
-from traincheck.facts import load_facts
+from traincheck.facts import Facts, load_facts
+from traincheck.schema import RELATIONS
 
 
 class Checker:
@@ -40,7 +41,7 @@ class Checker:
 
     def check(self, facts: Mapping[str, pa.Table]) -> tuple[list[Violation], set[str]]:
         """The violations in one trace's facts, and the ids of all laws that were triggered."""
-        base = {name: facts[name] for name in self._program.base if "_" not in name}
+        base = {name: facts[name] for name in self._program.base if name in RELATIONS}
         for program in self._programs:
             base |= program.tables
         goals = [program.predicate(stem) for program in self._programs for stem in ("violated", "triggered")]
@@ -57,9 +58,16 @@ class Checker:
 
 
 def check_traces(
-    checker: Checker, traces: Sequence[Path], sources: Sequence[str], progress: Callable[[str], None] = lambda _: None
+    checker: Checker,
+    traces: Sequence[Path],
+    sources: Sequence[str],
+    on_violation: Callable[[Facts, Violation], None] = lambda _facts, _violation: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Check several traces into one report; a law violated in any of them is violated."""
+    """Check several traces into one report; a law violated in any of them is violated.
+
+    `on_violation` gets the first violation of each law, while the facts of its trace are at hand.
+    """
     started = time.perf_counter()
     report = Report([str(trace) for trace in traces], list(sources))
     triggered: set[str] = set()
@@ -71,7 +79,9 @@ def check_traces(
         violations, seen = checker.check(facts)
         triggered |= seen
         for violation in violations:
-            broken.setdefault(violation.law.id, violation)
+            if violation.law.id not in broken:
+                broken[violation.law.id] = violation
+                on_violation(facts, violation)
         report.facts += facts.count
     report.violations = list(broken.values())
     for law in checker.laws:

@@ -1,10 +1,11 @@
 """The rule library as Datalog: what every program of a template or an invariant builds on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from traincheck.datalog.program import Program, Rule
+from traincheck.datalog.program import Atom, Program, Rule, Variable
 from traincheck.dsl.checker import Checked
-from traincheck.dsl.lower import BASE_TYPES, Lowering
+from traincheck.dsl.lower import BASE_TYPES, Lowering, names_in
+from traincheck.dsl.syntax import Formula
 from traincheck.schema import SORTS, ColumnType
 
 # The predicates of rules/features.rules, by the sort of what they describe.
@@ -29,3 +30,11 @@ def program_of(checked: Checked, lowering: Lowering, rules: Iterable[Rule], **ex
 def column_types(sorts: Iterable[str]) -> tuple[ColumnType, ...]:
     """Storage types of these sorts."""
     return tuple(SORTS[sort] for sort in sorts)
+
+
+def question(checked: Checked, formulas: Sequence[Formula], predicate: str) -> tuple[Program, list[str]]:
+    """`predicate(X, Y, ...) :- formulas.` with all their variables in order, and those variables' names."""
+    lowering = lowering_of(checked)
+    names = names_in(formulas)
+    rule = Rule(Atom(predicate, tuple(Variable(name) for name in names)), lowering.body(formulas))
+    return program_of(checked, lowering, [rule]), names

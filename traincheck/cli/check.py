@@ -1,0 +1,80 @@
+"""`traincheck check`: check traces against invariants."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from traincheck.check.checker import Checker, check_traces
+from traincheck.check.law import laws_of
+from traincheck.check.verdict import Report, Violation
+from traincheck.cli.common import engine_option, progress, rules_option, traces_argument, warn
+from traincheck.datalog.engine import engine_named
+from traincheck.dsl.load import load_rules
+from traincheck.errors import UsageError
+from traincheck.explain import Explanation, explain_violation
+from traincheck.facts import Facts
+from traincheck.files import write_whole
+from traincheck.report.json import as_json
+from traincheck.report.text import as_text
+
+_LEVELS = ("note", "warning", "error")
+
+EXIT_HELD, EXIT_VIOLATED, EXIT_NOTHING_CHECKED = 0, 1, 3
+
+
+@click.command("check")
+@traces_argument
+@click.option("-i", "--invariants", "sources", multiple=True, metavar="FILE", help="invariants and rules to check")
+@rules_option
+@click.option("--explain", is_flag=True, help="prove each violation and show what came nearest to holding")
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="write the report here instead of to standard output")
+@click.option(
+    "--fail-on", type=click.Choice(_LEVELS), default="warning", show_default=True, help="least severity that exits with 1"
+)
+@engine_option
+def command(
+    traces: tuple[Path, ...],
+    sources: tuple[str, ...],
+    rule_paths: tuple[str, ...],
+    explain: bool,
+    format_: str,
+    output: Path | None,
+    fail_on: str,
+    engine: str,
+) -> int:
+    """Check TRACE… against invariants and say where each run first left the path."""
+    if not sources and not rule_paths:
+        raise UsageError("there is nothing to check against", next_step="add -i FILE or --rules PACK")
+    checked = load_rules((*rule_paths, *sources))
+    checker = Checker(checked, laws_of(checked, checked.rules.values()), engine_named(engine))
+    explanations: dict[str, Explanation] = {}
+
+    def prove(facts: Facts, violation: Violation) -> None:
+        explanations[violation.law.id] = explain_violation(checked, facts, violation)
+
+    hooks = {"on_violation": prove} if explain else {}
+    report = check_traces(checker, traces, [*sources, *rule_paths], progress=progress, **hooks)
+    for line in report.warnings:
+        warn(line)
+    text = _rendered(report, explanations, format_)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_whole(output, text)
+    return _status(report, fail_on)
+
+
+def _rendered(report: Report, explanations: Mapping[str, Explanation], format_: str) -> str:
+    if format_ == "json":
+        trees = {law_id: explanation.as_dict() for law_id, explanation in explanations.items()}
+        return json.dumps(as_json(report, trees), indent=1) + "\n"
+    return as_text(report, {law_id: explanation.lines() for law_id, explanation in explanations.items()})
+
+
+def _status(report: Report, fail_on: str) -> int:
+    if any(_LEVELS.index(v.law.invariant.severity) >= _LEVELS.index(fail_on) for v in report.violations):
+        return EXIT_VIOLATED
+    return EXIT_HELD if report.checked else EXIT_NOTHING_CHECKED

@@ -1,0 +1,35 @@
+"""Options and habits that commands share."""
+
+import sys
+from pathlib import Path
+
+import click
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["duckdb", "pydatalog"]),
+    default="duckdb",
+    show_default=True,
+    help="which Datalog engine answers; pydatalog is the reference, for small traces",
+)
+
+rules_option = click.option(
+    "--rules",
+    "rule_paths",
+    multiple=True,
+    metavar="FILE|DIR|PACK",
+    help="rule files, folders or shipped packs to use beside the standard library",
+)
+
+traces_argument = click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+def progress(message: str) -> None:
+    """Say how far long work is, on standard error, and only to a person."""
+    if sys.stderr.isatty():
+        click.echo(f"traincheck: {message}", err=True)
+
+
+def warn(message: str) -> None:
+    """A warning in one line on standard error."""
+    click.echo(f"traincheck: warning: {message}", err=True)
