@@ -166,12 +166,14 @@ class Builder(Transformer[Token, Any]):
         """`relation(A, column: B)`; positional terms come first."""
         positional: list[syntax.Term] = []
         named: list[tuple[str, syntax.Term]] = []
+        places: dict[str, syntax.Position] = {}
         for slot in slots:
             if isinstance(slot, tuple):
                 column, term = slot
-                if any(column == earlier for earlier, _ in named):
+                if column in places:
                     raise self._source.error(f"column '{column}' is given twice", self._at(column))
                 named.append((str(column), term))
+                places[str(column)] = self._at(column)
             elif named:
                 raise self._source.error(
                     "a positional term follows a named column",
@@ -180,7 +182,7 @@ class Builder(Transformer[Token, Any]):
                 )
             else:
                 positional.append(slot)
-        return syntax.Atom(str(relation), tuple(positional), tuple(named), self._at(meta))
+        return syntax.Atom(str(relation), tuple(positional), tuple(named), self._at(meta), places)
 
     def named(self, meta: Meta, column: Token, term: syntax.Term) -> tuple[Token, syntax.Term]:
         """`column: term`."""

@@ -1,7 +1,7 @@
 """The typed syntax tree of a rule file. Positions do not take part in equality.
 
-`places` says where the parts of a declaration stand that are plain strings: `title`, a section's keyword, or
-`given C` for one of the names that a section lists.
+`places` says where parts stand that are plain strings: an atom's columns by name; of a declaration, its `title`,
+its sections by keyword, and `given C` for one of the names that a section lists.
 """
 
 from collections.abc import Mapping
@@ -69,6 +69,7 @@ class Atom:
     positional: tuple[Term, ...] = ()
     named: tuple[tuple[str, Term], ...] = ()
     position: Position = field(default=_NOWHERE, compare=False, repr=False)
+    places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

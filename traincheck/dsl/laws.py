@@ -1,0 +1,170 @@
+"""Checks of templates, rules and invariants."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from traincheck.dsl.declare import did_you_mean, listing
+from traincheck.dsl.report import Problems
+from traincheck.dsl.safety import bound_by, check_safety
+from traincheck.dsl.scope import Scope
+from traincheck.dsl.signature import Signatures
+from traincheck.dsl.sorts import describe, describe_literal, literal_type
+from traincheck.dsl.syntax import Feature, Invariant, Rule, Template, Within
+from traincheck.dsl.walk import names_of_all
+from traincheck.schema import IDENTITY_SORTS, SORTS
+
+GIVEN_SORTS = ("call", "variable", "window")
+_WINDOWS = {"call": "call", "step": "step"}
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def scope_of(law: Template | Rule, signatures: Signatures, problems: Problems) -> Scope:
+    """The variables of a template or rule with their sorts, parameters first."""
+    scope = Scope(signatures, problems)
+    if isinstance(law, Template):
+        for parameter in law.parameters:
+            if parameter.sort in SORTS:
+                scope.declare(parameter.name, frozenset({parameter.sort}), parameter.position)
+        scope.read((*law.when, *law.expect, *law.propose))
+    else:
+        scope.read((*law.when, *law.expect))
+    return scope
+
+
+def check_template(template: Template, signatures: Signatures, problems: Problems) -> None:
+    """Report what is wrong with a template."""
+    parameters = frozenset(parameter.name for parameter in template.parameters)
+    _check_parameters(template, problems)
+    scope = scope_of(template, signatures, problems)
+    for formulas in (template.when, template.expect, template.propose):
+        scope.check(formulas)
+    bound = check_safety(template.when, parameters, problems)
+    bound = check_safety(template.expect, bound, problems)
+    check_safety(template.propose, bound, problems)
+    bindable = bound_by((*template.when, *template.expect, *template.propose))
+    for parameter in template.parameters:
+        if parameter.name not in bindable:
+            what = f"nothing in the template binds parameter '{parameter.name}'"
+            problems.add(what, parameter.position, "use it in an atom of 'when', 'expect' or 'propose'")
+    _check_title(template, parameters | bound, problems)
+    _check_within(template, template.within, scope, signatures, problems)
+    _check_given(template, scope, problems)
+    for name in template.transitive:
+        if name not in parameters:
+            at = template.places.get(f"transitive {name}", template.position)
+            advice = did_you_mean(name, sorted(parameters)) or "'transitive' relates two parameters"
+            problems.add(f"'{name}' is no parameter of '{template.name}'", at, advice)
+
+
+def check_rule(rule: Rule, signatures: Signatures, problems: Problems) -> None:
+    """Report what is wrong with a rule."""
+    scope = scope_of(rule, signatures, problems)
+    scope.check(rule.when)
+    scope.check(rule.expect)
+    bound = check_safety(rule.expect, check_safety(rule.when, frozenset(), problems), problems)
+    _check_title(rule, bound, problems)
+    if rule.within is not None:
+        _check_within(rule, rule.within, scope, signatures, problems)
+
+
+def check_invariant(invariant: Invariant, templates: Mapping[str, Template], problems: Problems) -> None:
+    """Report what is wrong with an invariant."""
+    template = templates.get(invariant.template)
+    if template is None:
+        advice = (
+            did_you_mean(invariant.template, list(templates)) or "pass the file with the template too: --rules FILE"
+        )
+        problems.add(f"no template '{invariant.template}'", invariant.position, advice)
+        return
+    _check_arguments(invariant, template, problems)
+    for condition in (condition for conjunction in invariant.precondition for condition in conjunction):
+        for side in (condition.left, condition.right):
+            if isinstance(side, Feature) and side.name not in template.given:
+                what = f"a condition speaks of '{side.name}', which '{template.name}' does not give"
+                known = f"gives {listing(template.given)}" if template.given else "has no section 'given'"
+                problems.add(what, side.position, f"'{template.name}' {known}")
+    evidence = invariant.evidence
+    if evidence is not None:
+        for measure in ("runs", "examples"):
+            if getattr(evidence, measure) < 1:
+                problems.add(f"evidence '{measure}' is at least 1", evidence.position)
+        for measure in ("confidence", "false_alarms"):
+            if not 0.0 <= getattr(evidence, measure) <= 1.0:
+                problems.add(f"evidence '{measure}' is a number from 0 to 1", evidence.position)
+
+
+def _check_parameters(template: Template, problems: Problems) -> None:
+    seen: set[str] = set()
+    learnable = [sort for sort in SORTS if sort not in IDENTITY_SORTS]
+    for parameter in template.parameters:
+        if parameter.name in seen:
+            problems.add(f"parameter '{parameter.name}' is declared twice", parameter.position)
+        seen.add(parameter.name)
+        if parameter.sort not in SORTS:
+            advice = did_you_mean(parameter.sort, learnable) or f"sorts are {', '.join(learnable)}"
+            problems.add(f"unknown sort '{parameter.sort}'", parameter.position, advice)
+        elif parameter.sort in IDENTITY_SORTS:
+            what = f"a parameter cannot be a {parameter.sort}: it means something in one run only"
+            problems.add(what, parameter.position, f"sorts to learn from are {', '.join(learnable)}")
+
+
+def _check_title(law: Template | Rule, known: Iterable[str], problems: Problems) -> None:
+    names = sorted(known)
+    for name in _PLACEHOLDER.findall(law.title):
+        if name not in names:
+            advice = did_you_mean(name, names) or f"names to use are {', '.join(names) or 'none'}"
+            at = law.places.get("title", law.position)
+            problems.add(f"the title speaks of '{{{name}}}', which '{law.name}' does not have", at, advice)
+
+
+def _check_within(
+    law: Template | Rule, within: Within, scope: Scope, signatures: Signatures, problems: Problems
+) -> None:
+    if within.kind == "epoch" and "closed_epoch" not in signatures.derived:
+        problems.add("nothing says when an epoch ends", within.position, "define closed_epoch(E)")
+    if within.name is None:
+        return
+    if within.name not in {name.text for name in names_of_all(law.when)}:
+        what = f"'within' speaks of '{within.name}', which 'when' does not"
+        problems.add(what, within.position, "the window is one that 'when' finds")
+        return
+    sorts = scope.sorts.get(within.name)
+    wanted = _WINDOWS.get(within.kind)
+    if sorts is not None and wanted is not None and wanted not in sorts:
+        what = f"'{within.name}' is {describe(sorts)}, 'within' needs a {wanted}"
+        as_step = f"write 'within step {within.name}'" if sorts == {"step"} else None
+        problems.add(what, within.position, as_step or "windows are a call, 'step S', 'epoch E' or 'run'")
+
+
+def _check_given(template: Template, scope: Scope, problems: Problems) -> None:
+    in_when = {name.text for name in names_of_all(template.when)}
+    for name in template.given:
+        at = template.places.get(f"given {name}", template.position)
+        sorts = scope.sorts.get(name, frozenset())
+        if name not in in_when:
+            problems.add(f"'given' speaks of '{name}', which 'when' does not", at, "name a variable that 'when' binds")
+        elif sorts and not sorts & set(GIVEN_SORTS):
+            problems.add(f"'{name}' is {describe(sorts)}, which has no properties", at, f"'given' takes {_kinds()}")
+
+
+def _kinds() -> str:
+    return " or ".join(f"a {sort}" for sort in GIVEN_SORTS)
+
+
+def _check_arguments(invariant: Invariant, template: Template, problems: Problems) -> None:
+    sorts = {parameter.name: parameter.sort for parameter in template.parameters}
+    given: set[str] = set()
+    for name, value in invariant.arguments:
+        if name not in sorts:
+            advice = did_you_mean(name, list(sorts)) or f"its parameters are {', '.join(sorts)}"
+            problems.add(f"'{template.name}' has no parameter '{name}'", value.position, advice)
+        elif name in given:
+            problems.add(f"parameter '{name}' is given twice", value.position)
+        elif sorts[name] in SORTS and literal_type(value) != SORTS[sorts[name]]:
+            what = f"'{name}' is {describe(frozenset({sorts[name]}))}, not {describe_literal(value)}"
+            problems.add(what, value.position)
+        given.add(name)
+    missing = [name for name in sorts if name not in given]
+    if missing:
+        what = f"'{template.name}' also needs {listing(missing)}"
+        problems.add(what, invariant.position, "an invariant gives every parameter a value")
