@@ -1,0 +1,212 @@
+"""The default engine: rules become SQL over Arrow facts, recursion is semi-naive iteration."""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from uuid import uuid4
+
+import duckdb
+import pyarrow as pa
+
+from traincheck.datalog.plan import Plan, PlannedRule, PlannedStratum, plan
+from traincheck.datalog.program import Atom, Program
+from traincheck.datalog.sql import SQL_TYPES, Query, RuleCompiler, quoted
+from traincheck.schema import ColumnType
+
+__all__ = ["DuckDBEngine", "DuckDBSession", "table_name"]
+
+
+def table_name(predicate: str) -> str:
+    """The table of a predicate: its own name where that is a plain one, else a safe name made from it."""
+    if re.fullmatch(r"[a-z][a-z0-9_]*", predicate):
+        return predicate
+    digest = hashlib.blake2b(predicate.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return f"{re.sub(r'[^a-z0-9]+', '_', predicate.lower())[:40]}_{digest}"
+
+
+class DuckDBEngine:
+    """Answers programs with DuckDB; holds nothing between calls."""
+
+    name = "duckdb"
+
+    def solve(self, program: Program, facts: Mapping[str, pa.Table], goals: Sequence[str]) -> dict[str, pa.Table]:
+        """See `Engine.solve`."""
+        with self.session(facts) as session:
+            return session.solve(program, goals)
+
+    def session(self, facts: Mapping[str, pa.Table], threads: int | None = None) -> "DuckDBSession":
+        """A connection that keeps what it loaded and materialised; `threads` defaults to every core."""
+        return DuckDBSession(facts, threads)
+
+
+class DuckDBSession:
+    """One in-memory database over one set of facts, for one thread.
+
+    Base relations are loaded when a program first uses them; they and what `materialise` made stay visible on
+    `connection` as tables named `table_name(predicate)`. Base tables keep their Arrow column names (when those
+    are distinct), derived ones have c0, c1... Later programs may use a materialised predicate as a base one.
+    """
+
+    def __init__(self, facts: Mapping[str, pa.Table], threads: int | None = None) -> None:
+        self._facts = facts
+        self._tables: dict[str, str] = {}
+        self._derived: set[str] = set()
+        spill = Path(tempfile.gettempdir()) / f"traincheck-{uuid4().hex}"
+        config: dict[str, str | bool | int] = {"temp_directory": str(spill), "preserve_insertion_order": False}
+        if threads is not None:
+            config["threads"] = threads
+        self.connection = duckdb.connect(":memory:", config=config)
+        self.connection.execute("SET enable_progress_bar = false")
+        self.connection.execute("SET python_enable_replacements = false")
+
+    def __enter__(self) -> "DuckDBSession":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop every table and give the memory back."""
+        self.connection.close()
+
+    def solve(self, program: Program, goals: Sequence[str]) -> dict[str, pa.Table]:
+        """See `Engine.solve`; nothing that was derived stays."""
+        planned = plan(program, goals)
+        made = self._derive(planned)
+        tables = {**self._tables, **made}
+        try:
+            return {goal: self._fetch(tables[goal], planned.columns[goal]) for goal in goals}
+        finally:
+            self._drop(made.values())
+
+    def materialise(self, program: Program, goals: Sequence[str]) -> dict[str, str]:
+        """Compute the goals into tables that stay, replacing earlier ones of the same name; returns their names.
+
+        A goal that is a base predicate is loaded and its own table returned (its rows need not be distinct).
+        """
+        made = self._derive(plan(program, goals))
+        for goal in [goal for goal in made if goal in goals]:
+            name = table_name(goal)
+            self.connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+            self.connection.execute(f"ALTER TABLE {quoted(made.pop(goal))} RENAME TO {quoted(name)}")
+            self._tables[goal] = name
+            self._derived.add(goal)
+        self._drop(made.values())
+        return {goal: self._tables[goal] for goal in goals}
+
+    def forget(self, *predicates: str) -> None:
+        """Drop the tables of these predicates; a base one is loaded again when next used."""
+        self._drop(self._tables.pop(predicate) for predicate in predicates if predicate in self._tables)
+        self._derived -= set(predicates)
+
+    def _derive(self, planned: Plan) -> dict[str, str]:
+        """Compute every stratum; returns the scratch table of each derived predicate."""
+        for predicate in planned.base:
+            self._load(predicate, planned.columns[predicate])
+        made: dict[str, str] = {}
+        nullable = set(planned.base) - self._derived
+        try:
+            for stratum in planned.strata:
+                for predicate in stratum.predicates:
+                    made[predicate] = f"_new_{table_name(predicate)}"
+                compiler = RuleCompiler(planned.columns, {**self._tables, **made}, nullable)
+                if stratum.recursive:
+                    self._iterate(stratum, compiler, made)
+                else:
+                    for predicate in stratum.predicates:
+                        self._create(made[predicate], compiler.union(stratum.of(predicate)))
+        except BaseException:
+            self._drop(made.values())
+            raise
+        return made
+
+    def _iterate(self, stratum: PlannedStratum, compiler: RuleCompiler, made: Mapping[str, str]) -> None:
+        """Semi-naive iteration: each round joins what the last round added with everything known.
+
+        # all(X...)   :- base case.
+        # next(X...)  :- body with one recursive atom read from recent, not all(X...).
+        # all(X...)   :- next(X...).        recent := next, until every next is empty
+        """
+        recent = {predicate: f"_recent_{name}" for predicate, name in made.items() if predicate in stratum.predicates}
+        following = {predicate: f"_next_{name}" for predicate, name in recent.items()}
+        for predicate in stratum.predicates:
+            first = [rule for rule in stratum.of(predicate) if not _recursive_steps(rule, stratum)]
+            self._create(made[predicate], compiler.union(first) if first else compiler.nothing(predicate))
+            self._create(recent[predicate], Query(f"FROM {quoted(made[predicate])}", {}))
+        try:
+            while any(self._count(recent[predicate]) for predicate in stratum.predicates):
+                for predicate in stratum.predicates:
+                    deltas = [
+                        (rule, position, recent[used])
+                        for rule in stratum.of(predicate)
+                        for position, used in _recursive_steps(rule, stratum)
+                    ]
+                    found = compiler.union([], deltas) if deltas else compiler.nothing(predicate)
+                    known = quoted(made[predicate])
+                    self._create(following[predicate], Query(f"({found.text}) EXCEPT FROM {known}", found.parameters))
+                for predicate in stratum.predicates:
+                    self.connection.execute(
+                        f"INSERT INTO {quoted(made[predicate])} FROM {quoted(following[predicate])}"
+                    )
+                recent, following = following, recent
+        finally:
+            self._drop((*recent.values(), *following.values()))
+
+    def _load(self, predicate: str, types: Sequence[ColumnType]) -> None:
+        """Copy a base relation into the database once, in its declared types."""
+        if predicate in self._tables:
+            return
+        name = table_name(predicate)
+        table = self._facts.get(predicate)
+        if table is None:
+            columns = ", ".join(f"c{i} {SQL_TYPES[kind]}" for i, kind in enumerate(types)) or "c0 BIGINT"
+            self.connection.execute(f"CREATE TABLE {quoted(name)} ({columns})")
+        elif not types:
+            self.connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT 1::BIGINT AS c0 WHERE {table.num_rows > 0}")
+        else:
+            self._copy(name, table, types)
+        self._tables[predicate] = name
+
+    def _copy(self, name: str, table: pa.Table, types: Sequence[ColumnType]) -> None:
+        names = list(table.column_names[: len(types)])
+        if len({column.lower() for column in names}) < len(names):
+            names = [f"c{i}" for i in range(len(names))]
+        arrow = table.select(range(len(types))).rename_columns([f"c{i}" for i in range(len(types))])
+        columns = ", ".join(
+            f"CAST(c{i} AS {SQL_TYPES[kind]}) AS {quoted(column)}"
+            for i, (column, kind) in enumerate(zip(names, types, strict=True))
+        )
+        self.connection.register("_incoming", arrow)
+        try:
+            self.connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT {columns} FROM _incoming")
+        finally:
+            self.connection.unregister("_incoming")
+
+    def _create(self, name: str, query: Query) -> None:
+        self.connection.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS {query.text}", dict(query.parameters))
+
+    def _count(self, name: str) -> int:
+        row = self.connection.execute(f"SELECT COUNT(*) FROM {quoted(name)}").fetchone()
+        return int(row[0]) if row else 0
+
+    def _drop(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self.connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+
+    def _fetch(self, name: str, types: Sequence[ColumnType]) -> pa.Table:
+        columns = ", ".join(f"c{i}" for i in range(max(1, len(types))))
+        return self.connection.sql(f"SELECT DISTINCT * FROM {quoted(name)} AS t({columns})").to_arrow_table()
+
+
+def _recursive_steps(rule: PlannedRule, stratum: PlannedStratum) -> list[tuple[int, str]]:
+    """Positions and predicates of the body's atoms that belong to the rule's own stratum."""
+    return [
+        (position, step.predicate)
+        for position, step in enumerate(rule.steps)
+        if isinstance(step, Atom) and step.predicate in stratum.predicates
+    ]
