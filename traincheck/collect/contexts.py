@@ -1,0 +1,48 @@
+"""What holds while a call runs: grad mode, autocast and the module's training flag, interned as sets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from traincheck import values
+from traincheck.collect.buffers import Buffers
+from traincheck.collect.summaries import dtype_name
+
+_is_grad_enabled = torch.is_grad_enabled
+_is_inference = torch.is_inference_mode_enabled
+_any_autocast = torch._C._is_any_autocast_enabled
+
+
+class Contexts:
+    """Interns the context of each call; `extra` is what holds for the whole process, such as the worker's id."""
+
+    def __init__(self, buffers: Buffers, extra: Mapping[str, str]) -> None:
+        self._buffers = buffers
+        self._extra = dict(extra)
+        self._known: dict[tuple[Any, ...], int] = {}
+        self._devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+    def current(self, training: bool | None) -> int:
+        """The id of the context that holds now, for a call whose module has the flag `training`."""
+        key = (_is_grad_enabled(), training, _is_inference(), self._autocast() if _any_autocast() else None)
+        known = self._known.get(key)
+        return self._add(key) if known is None else known
+
+    def _autocast(self) -> str | None:
+        for device in self._devices:
+            if torch.is_autocast_enabled(device):
+                return dtype_name(torch.get_autocast_dtype(device))
+        return None
+
+    def _add(self, key: tuple[Any, ...]) -> int:
+        grad, training, inference, autocast = key
+        found = {"grad_mode": values.canonical(grad), "autocast": autocast or values.NONE, **self._extra}
+        if training is not None:
+            found["training"] = values.canonical(training)
+        if inference:
+            found["inference_mode"] = values.TRUE
+        number = self._known[key] = len(self._known)
+        for name, value in found.items():
+            self._buffers.add("contextsets", number, self._buffers.names(name), self._buffers.names(value))
+        return number

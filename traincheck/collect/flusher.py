@@ -1,0 +1,107 @@
+"""Brings the rows of one process to disk, on a thread of its own and at the end of the process."""
+
+import os
+import platform
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+from traincheck.collect.monitor import Monitor
+from traincheck.trace.layout import FAMILIES, MARK_END, MARK_FLUSHED, NULL, PROCESS_PREFIX
+from traincheck.trace.writer import ProcessWriter
+
+_PERIOD = 0.5
+"""Seconds between flushes at most."""
+_GAP = 0.2
+"""Seconds between flushes at least: a batch per tiny step would be mostly headers."""
+
+
+class Flusher:
+    """Writes what the monitor's buffers hold; the files appear with the first event."""
+
+    def __init__(self, monitor: Monitor, trace: Path, role: str) -> None:
+        self._monitor = monitor
+        self._folder = trace / f"{PROCESS_PREFIX}{time.time_ns()}-{os.getpid()}"
+        self._role = role
+        self._writer: ProcessWriter | None = None
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="traincheck-flush", daemon=True)
+        self._thread.start()
+        self._monitor.step_ended = self._wake.set
+
+    def stop(self) -> None:
+        """The process ends: write what is left and close the streams."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            self._monitor.on = False
+            self._monitor.changes.flush_states()
+            if self._flush():
+                self._end()
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._wake.wait(_PERIOD)
+            self._wake.clear()
+            time.sleep(_GAP)
+            with self._lock:
+                if self._stopped:
+                    return
+                try:
+                    self._flush()
+                except Exception:
+                    self._monitor.fail()
+                    return
+
+    def _flush(self) -> bool:
+        """Write all waiting rows; False when there has been no event yet."""
+        buffers = self._monitor.buffers
+        self._monitor.calls.write_open()
+        flushed = buffers.next_id()
+        rows = buffers.drain()
+        if self._writer is None:
+            if not rows["calls"]:
+                buffers.restore(rows)
+                return False
+            self._writer = ProcessWriter(self._folder)
+            self._writer["process"].write_rows(self._describe())
+        for name in FAMILIES:
+            stream = self._writer[name]
+            (stream.write_rows if name in ("process", "names") else stream.write_packed)(rows[name])
+        self._mark(flushed, MARK_FLUSHED)
+        return True
+
+    def _mark(self, seq: int, kind: int) -> None:
+        if self._writer is not None:
+            pack = self._monitor.buffers.pack("marks")
+            self._writer["marks"].write_packed([pack(seq, NULL, kind)])
+
+    def _end(self) -> None:
+        if self._writer is not None:
+            self._writer["process"].write_rows([("outcome", "ended")])
+            self._mark(self._monitor.buffers.next_id(), MARK_END)
+            self._writer.close()
+
+    def _describe(self) -> list[tuple[str, str]]:
+        return [
+            ("pid", str(os.getpid())),
+            ("host", socket.gethostname()),
+            ("python", platform.python_version()),
+            ("torch", torch.__version__),
+            ("argv", " ".join(sys.argv)),
+            ("role", self._role),
+            ("rank", os.environ.get("RANK", "0")),
+            ("world", os.environ.get("WORLD_SIZE", "1")),
+        ]

@@ -1,0 +1,151 @@
+"""The collector of one process: everything it knows, and what it does at the events that matter."""
+
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import Module
+from torch.optim import Optimizer
+
+from traincheck import values
+from traincheck.collect.apis import Apis
+from traincheck.collect.buffers import Buffers
+from traincheck.collect.calls import Calls, Open, Thread
+from traincheck.collect.changes import Changes
+from traincheck.collect.contexts import Contexts
+from traincheck.collect.discovery import Modules
+from traincheck.collect.fingerprint import fingerprint
+from traincheck.collect.objects import Objects, Tensors
+from traincheck.collect.settings import Settings
+from traincheck.collect.sites import Sites
+from traincheck.collect.steps import StepTracker
+from traincheck.collect.summaries import Summaries
+from traincheck.collect.variables import Variables
+from traincheck.trace.layout import MARK_STEP
+
+
+class Monitor:
+    """One process's collector. `on` is false while nothing is to be recorded."""
+
+    def __init__(self, settings: Settings, worker: str | None) -> None:
+        self.settings = settings
+        self.needs = settings.needs
+        self.on = True
+        self.failed = False
+        self.worker = worker
+        self.buffers = Buffers()
+        self.objects = Objects(self.buffers)
+        self.tensors = Tensors(self.buffers.next_id)
+        self.contexts = Contexts(self.buffers, {"worker": worker} if worker is not None else {})
+        self.sites = Sites(self.buffers.names, settings.cwd)
+        self.summaries = Summaries(self.buffers, self.tensors.token, fingerprint)
+        self.calls = Calls(self.buffers, self.contexts, self.summaries, self.sites, self.objects)
+        self.apis = Apis(self.buffers, self.needs)
+        self.modules = Modules()
+        self.variables = Variables(self.buffers, self.objects, self.modules)
+        self.changes = Changes(self.buffers, self.variables, self.needs)
+        self.steps = StepTracker(self._mark_step, self._optimizer_ids)
+        self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._live_optimizers: set[int] = set()
+        self.step_ended: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+
+    def fail(self) -> None:
+        """Something of ours raised: say so once, stop collecting, let the training go on."""
+        with self._lock:
+            self.on = False
+            if self.failed:
+                return
+            self.failed = True
+        sys.stderr.write(f"traincheck: collection stopped after an internal error:\n{traceback.format_exc()}")
+
+    def _mark_step(self, seq: int, step: int) -> None:
+        self.changes.flush_states()
+        self.buffers.add("marks", seq, step, MARK_STEP)
+        self.step_ended()
+
+    def _optimizer_ids(self) -> set[int]:
+        return set(self.variables.optimizers.values())
+
+    # What follows is told by the targets; each is called within the call that it is about.
+
+    def starter(self, opened: Open) -> None:
+        """An event that begins an iteration."""
+        self.steps.starter(opened.enter)
+
+    def module_entered(self, thread: Thread, opened: Open, module: Module) -> None:
+        """A forward was entered; outside any other it is a root's."""
+        if any(outer.forward for outer in thread.stack[:-1]):
+            return
+        self.calls.started = True
+        self.starter(opened)
+        self.variables.called(module)
+        if torch.is_grad_enabled():
+            outer = opened.parent
+            self.changes.data(outer)
+
+    def module_left(self, opened: Open, module: Module) -> None:
+        """A forward returned: its own buffers may have moved."""
+        if module._buffers:
+            among = []
+            for tensor in module._buffers.values():
+                variable = self.variables.find(tensor) if tensor is not None else None
+                if variable is not None and tensor is not None:
+                    among.append((variable, tensor))
+            if among:
+                self.changes.data(opened.enter, among)
+
+    def optimizer_built(self, opened: Open, optimizer: Optimizer) -> None:
+        """An optimizer was constructed, or given another group."""
+        known = optimizer in self.variables.optimizers
+        self.variables.optimized(optimizer)
+        self.changes.data(opened.enter)
+        self.changes.grads(opened.enter)
+        if not known:
+            self._hyperparameters(optimizer)
+
+    def step_entered(self, opened: Open, optimizer: Optimizer) -> None:
+        """An optimizer's step begins."""
+        if optimizer not in self.variables.optimizers:
+            self.optimizer_built(opened, optimizer)
+        self.calls.started = True
+        self.steps.enter_optimizer(self.objects(optimizer))
+        self.changes.grads(opened.parent)
+        self.changes.before_step(opened.enter, held_by(optimizer))
+
+    def step_left(self, opened: Open, optimizer: Optimizer) -> None:
+        """An optimizer's step ends."""
+        self.changes.data(opened.enter)
+        self.changes.grads(opened.enter)
+        self.changes.after_step(opened.enter, held_by(optimizer))
+        if self.needs.metrics:
+            for index, group in enumerate(optimizer.param_groups):
+                self.metric(opened.enter, f"lr.{index}", group.get("lr"))
+
+    def metric(self, seq: int, name: str, value: Any) -> None:
+        """A number at an event."""
+        if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_cpu:
+            value = value.item()
+        if isinstance(value, int | float):
+            self.buffers.add("metrics", seq, float(value), self.buffers.names(name))
+
+    def _hyperparameters(self, optimizer: Optimizer) -> None:
+        owner, names = self.objects(optimizer), self.buffers.names
+        for index, group in enumerate(optimizer.param_groups):
+            for key, value in group.items():
+                if isinstance(value, torch.Tensor) and value.numel() == 1:
+                    value = value.item()
+                if value is None or isinstance(value, bool | int | float | str):
+                    number = float(value) if isinstance(value, int | float) else float("nan")
+                    self.buffers.add(
+                        "hyperparameters", owner, index, names(key), names(values.canonical(value)), number
+                    )
+
+
+def held_by(optimizer: Optimizer) -> set[int]:
+    """The Python ids of the tensors that an optimizer holds."""
+    return {id(param) for group in optimizer.param_groups for param in group["params"]}

@@ -1,0 +1,76 @@
+"""What a collection must see: everything, or only what some invariants speak of."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+EVERYTHING = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What to record. The default is everything; each field narrows the collection.
+
+    `apis` are globs over API names (`torch.optim.*.step`) and over the base APIs that they override; a call that
+    matches none is not recorded. `states` and `updates` are the attributes of variables to watch ("data",
+    "grad", "requires_grad", a buffer's are "data"), `points` the points in a step at which states are taken.
+    """
+
+    apis: tuple[str, ...] = EVERYTHING
+    args: bool = True
+    results: bool = True
+    contexts: bool = True
+    sites: bool = True
+    tensors: bool = True
+    fingerprints: bool = True
+    updates: tuple[str, ...] = EVERYTHING
+    states: tuple[str, ...] = EVERYTHING
+    points: tuple[str, ...] = EVERYTHING
+    metrics: bool = True
+
+    def wants_api(self, names: Iterable[str]) -> bool:
+        """Whether a call known under any of `names` (its own and the base APIs') is to be recorded."""
+        if "*" in self.apis:
+            return True
+        return any(fnmatchcase(name, glob) for name in names for glob in self.apis)
+
+    def wants_update(self, attr: str) -> bool:
+        """Whether changes of `attr` are to be recorded."""
+        return any(fnmatchcase(attr, glob) for glob in self.updates)
+
+    def wants_state(self, attr: str, point: str) -> bool:
+        """Whether the state of `attr` at `point` is to be recorded."""
+        return any(fnmatchcase(attr, glob) for glob in self.states) and any(
+            fnmatchcase(point, glob) for glob in self.points
+        )
+
+    @property
+    def variables(self) -> bool:
+        """Whether anything about variables is asked for."""
+        return bool(self.updates or self.states)
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote; keys of later versions are ignored."""
+        return cls.from_mapping(json.loads(text))
+
+    @classmethod
+    def from_mapping(cls, document: dict[str, Any]) -> Self:
+        """Build from plain values; lists become tuples, unknown keys are ignored."""
+        known = {key: value for key, value in document.items() if key in cls.__dataclass_fields__}
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
+
+    def __or__(self, other: "Needs") -> "Needs":
+        """What both need together."""
+        mine, theirs = asdict(self), asdict(other)
+        merged: dict[str, Any] = {
+            key: (value or theirs[key]) if isinstance(value, bool) else tuple(dict.fromkeys((*value, *theirs[key])))
+            for key, value in mine.items()
+        }
+        return Needs(**merged)

@@ -1,0 +1,69 @@
+"""Numbers for objects that are never reused: ids of Python objects are, so each is checked by a weak reference."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.summaries import qualified
+
+
+class Numbered:
+    """Gives each object a number from `next_id` for as long as it lives."""
+
+    def __init__(self, next_id: Callable[[], int]) -> None:
+        self._next_id = next_id
+        self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
+
+    def find(self, thing: object) -> int:
+        """The number of `thing`, or NULL when it has none yet."""
+        entry = self._known.get(id(thing))
+        return entry[1] if entry is not None and entry[0]() is thing else NULL
+
+    def add(self, thing: object) -> int:
+        """The number of `thing`, a new one when it has none yet; NULL for what cannot be referred to weakly."""
+        address = id(thing)
+        entry = self._known.get(address)
+        if entry is not None and entry[0]() is thing:
+            return entry[1]
+        known = self._known
+
+        def forget(dead: weakref.ref[Any]) -> None:
+            current = known.get(address)
+            if current is not None and current[0] is dead:
+                del known[address]
+
+        try:
+            reference = weakref.ref(thing, forget)
+        except TypeError:
+            return NULL
+        number = self._next_id()
+        known[address] = (reference, number)
+        return number
+
+
+class Objects:
+    """Optimizers, modules, schedulers, loaders and samplers: numbered, and written as facts when first seen."""
+
+    def __init__(self, buffers: Buffers) -> None:
+        self._buffers = buffers
+        self._numbers = Numbered(buffers.next_id)
+
+    def __call__(self, thing: object) -> int:
+        """The object id of `thing`."""
+        number = self._numbers.find(thing)
+        if number == NULL:
+            number = self._numbers.add(thing)
+            if number != NULL:
+                self._buffers.add("objects", number, self._buffers.names(qualified(type(thing))))
+        return number
+
+
+class Tensors:
+    """Stable tokens for tensor objects."""
+
+    def __init__(self, next_id: Callable[[], int]) -> None:
+        self._numbers = Numbered(next_id)
+        self.token: Callable[[torch.Tensor], int] = self._numbers.add

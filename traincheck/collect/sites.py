@@ -1,0 +1,70 @@
+"""Call sites: the file and line of the innermost frame of the user's own code."""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+
+import torch
+
+import traincheck
+
+_NOT_YET = object()
+
+
+def _foreign_folders() -> tuple[str, ...]:
+    folders = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += [str(Path(module.__file__).parent) for module in (torch, traincheck) if module.__file__]
+    return tuple({os.path.realpath(folder) + os.sep for folder in folders})
+
+
+class Sites:
+    """Finds the user's frame above a call and interns it; what is known of a code object is decided once."""
+
+    def __init__(self, intern: Callable[[str], int], cwd: str) -> None:
+        self._intern = intern
+        self._cwd = os.path.realpath(cwd) + os.sep
+        self._foreign = _foreign_folders()
+        # id(code) -> None for foreign code, else the sites by instruction; `_kept` keeps ids from being reused
+        self._codes: dict[int, dict[int, int] | None] = {}
+        self._kept: list[CodeType] = []
+
+    def __call__(self, frame: FrameType | None) -> int:
+        """The site id of `frame` or of the nearest user frame above it; -1 when there is none."""
+        codes = self._codes
+        while frame is not None:
+            code = frame.f_code
+            sites = codes.get(id(code), _NOT_YET)
+            if sites is _NOT_YET:
+                sites = self._classify(code)
+            if sites is not None:
+                at = frame.f_lasti
+                site = sites.get(at)  # type: ignore[attr-defined]
+                if site is None:
+                    site = sites[at] = self._intern(f"{self._shown(code.co_filename)}:{frame.f_lineno}")  # type: ignore[index]
+                return site  # type: ignore[no-any-return]
+            frame = frame.f_back
+        return -1
+
+    def is_user_file(self, filename: str) -> bool:
+        """Whether `filename` is the user's code rather than Python's, torch's, ours or an installed package's."""
+        if filename.startswith("<") and not filename.startswith(("<ipython", "<stdin>", "<string>")):
+            return False
+        return not os.path.realpath(filename).startswith(self._foreign)
+
+    def _classify(self, code: CodeType) -> dict[int, int] | None:
+        self._kept.append(code)
+        sites: dict[int, int] | None = {} if self.is_user_file(code.co_filename) else None
+        self._codes[id(code)] = sites
+        return sites
+
+    def _shown(self, filename: str) -> str:
+        path = os.path.realpath(filename)
+        if path.startswith(self._cwd):
+            return path[len(self._cwd) :]
+        main = getattr(sys.modules.get("__main__"), "__file__", None)
+        if main and os.path.realpath(main) == path:
+            return Path(path).name
+        return path

@@ -1,0 +1,50 @@
+"""Finds where training steps begin, from the order of events alone.
+
+A round is the set of optimizers that have stepped since the step began. A step ends when an optimizer that is
+in the round steps again; it ended where the loop turned, at the first event after the round's last optimizer
+step that begins an iteration (a starter). That is known only later, so boundaries are marks, not columns.
+"""
+
+from collections.abc import Callable, Collection
+
+
+class StepTracker:
+    """Decides boundaries for one process; `mark(seq, step)` is told that `step` begins at event `seq`."""
+
+    def __init__(self, mark: Callable[[int, int], None], optimizers: Callable[[], Collection[int]]) -> None:
+        self._mark = mark
+        self._optimizers = optimizers
+        self._round: set[int] = set()
+        self._candidate: int | None = None
+        self._depth = 0
+        self.step = 0
+
+    def starter(self, seq: int) -> None:
+        """An event that begins an iteration: a batch is fetched, gradients are cleared, a model is called."""
+        if self._depth or not self._round or self._candidate is not None:
+            return
+        if self._round.issuperset(self._optimizers()):
+            self._begin(seq)
+        else:
+            self._candidate = seq
+
+    def enter_optimizer(self, optimizer: int) -> None:
+        """An optimizer's step (or a gradient scaler's, for it) is entered; nested ones do not count."""
+        self._depth += 1
+        if self._depth > 1:
+            return
+        if optimizer in self._round and self._candidate is not None:
+            self._begin(self._candidate)
+        self._round.add(optimizer)
+
+    def leave_optimizer(self) -> None:
+        """The step that `enter_optimizer` announced has returned or raised."""
+        self._depth -= 1
+        if self._depth == 0:
+            self._candidate = None
+
+    def _begin(self, seq: int) -> None:
+        self.step += 1
+        self._round.clear()
+        self._candidate = None
+        self._mark(seq, self.step)

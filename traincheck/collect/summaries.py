@@ -1,0 +1,192 @@
+"""Summaries of arguments and results: what a value was, in few words, interned as one set per call."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+
+from traincheck import values
+from traincheck.collect.buffers import NULL, Buffers
+from traincheck.trace.layout import LINK_HASHED, LINK_RESULT
+
+_SCALARS = frozenset((bool, int, float, str, type(None)))
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
+_PLAIN_TENSORS = frozenset(_TENSORS)
+_SEQUENCES = frozenset((list, tuple, torch.Size))
+_MAX_ITEMS = 16
+_MAX_TEXT = 200
+_MAX_SETS = 256
+"""How many different sets one API may have before numbers are no longer part of them."""
+
+
+def qualified(kind: type) -> str:
+    """A type's name with its module, builtins without."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+class SetTable:
+    """The sets of one API (its arguments, or its results), by what they are made of."""
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Any, ...], int] = {}
+
+
+class Summaries:
+    """Turns values into interned sets, and links to the tensors among them."""
+
+    def __init__(self, buffers: Buffers, token: Callable[[Any], int], fingerprint: Callable[[Any], int]) -> None:
+        self._buffers = buffers
+        self._names = buffers.names
+        self._token = token
+        self._fingerprint = fingerprint
+        self._pack_link = buffers.pack("links")
+        self._append_link = buffers.append("links")
+        self._ids: dict[tuple[Any, ...], int] = {}
+
+    def describe(
+        self, table: SetTable, names: Sequence[str], items: Iterable[Any], call: int, flags: int, hashed: bool = False
+    ) -> int:
+        """The id of the set that describes `items`; tensors are linked to `call`, with fingerprints if `hashed`."""
+        key: list[Any] = []
+        for name, value in zip(names, items, strict=False):
+            kind = type(value)
+            if kind in _PLAIN_TENSORS:
+                key.append((value.dtype, value.shape, None if value.is_cpu else value.device))
+                self._link(call, name, value, flags, hashed)
+            elif kind in _SCALARS:
+                key.append((kind, value))
+            elif kind in _SEQUENCES or kind is dict or isinstance(value, tuple | torch.Tensor):
+                key.append(self._nested(name, value, call, flags, hashed))
+            elif kind is torch.dtype or kind is torch.device:
+                key.append((kind, value))
+            else:
+                key.append((kind,))
+        found = tuple(key)
+        known = table.known.get(found)
+        if known is None:
+            known = table.known[found] if found in table.known else self._new_set(table, names, found)
+        return known
+
+    def _nested(self, name: str, value: Any, call: int, flags: int, hashed: bool) -> tuple[Any, ...]:
+        """A container, one level deep: the key of each item behind its index or key."""
+        if isinstance(value, torch.Tensor):
+            self._link(call, name, value, flags, False)
+            return (value.dtype, value.shape, value.device, type(value))
+        pairs = list(value.items()) if type(value) is dict else list(enumerate(value))
+        found: list[Any] = []
+        for index, item in pairs[:_MAX_ITEMS]:
+            kind = type(item)
+            if isinstance(item, torch.Tensor):
+                found.append((str(index), item.dtype, item.shape, item.device))
+                self._link(call, f"{name}.{index}" if name else str(index), item, flags, hashed)
+            elif kind in _SCALARS:
+                found.append((str(index), kind, item))
+            else:
+                found.append((str(index), kind))
+        return (_Nested, type(value), len(pairs), tuple(found))
+
+    def _link(self, call: int, name: str, value: Any, flags: int, hashed: bool) -> None:
+        token = self._token(value) if not flags & LINK_RESULT else self._token(value)
+        fingerprint = self._fingerprint(value) if hashed else 0
+        if token != NULL or fingerprint:
+            self._append_link(
+                self._pack_link(
+                    call, token, fingerprint, self._names(name), flags | (LINK_HASHED if fingerprint else 0)
+                )
+            )
+
+    def _new_set(self, table: SetTable, names: Sequence[str], key: tuple[Any, ...]) -> int:
+        rows: list[tuple[Any, ...]] = []
+        exact = len(table.known) < _MAX_SETS
+        for name, entry in zip(names, key, strict=False):
+            if not name.startswith("_"):
+                rows.extend(_rows(name, entry, exact))
+        shared = tuple(rows)
+        known = self._ids.get(shared)
+        if known is None:
+            known = self._ids[shared] = len(self._ids)
+            for row in shared or ():
+                self._write(known, row)
+        if exact:
+            table.known[key] = known
+        return known
+
+    def _write(self, number: int, row: tuple[Any, ...]) -> None:
+        name, kind, value, value_class, amount, dtype, shape, device = row
+        intern = self._names.optional
+        self._buffers.add(
+            "valuesets", number, self._names(name), intern(kind), intern(value), intern(value_class),
+            math.nan if amount is None else amount, intern(dtype), intern(shape), intern(device),
+        )  # fmt: skip
+
+
+class _Nested:
+    """Marks the key of a container."""
+
+
+def _rows(name: str, entry: tuple[Any, ...], exact: bool) -> Iterable[tuple[Any, ...]]:
+    """The rows (name, type, value, class, number, dtype, shape, device) that one key entry stands for."""
+    head = entry[0]
+    if isinstance(head, torch.dtype):
+        yield _tensor_row(name, entry)
+    elif head is _Nested:
+        _, kind, length, items = entry
+        yield (name, qualified(kind), None, values.EMPTY if length == 0 else None, float(length), None, None, None)
+        for index, *rest in items:
+            inner = f"{name}.{index}" if name else index
+            yield from _rows(inner, tuple(rest), exact)
+    elif len(entry) == 1:
+        yield (name, qualified(head), qualified(head), None, None, None, None, None)
+    else:
+        yield _scalar_row(name, head, entry[1], exact)
+
+
+def _tensor_row(name: str, entry: tuple[Any, ...]) -> tuple[Any, ...]:
+    dtype, shape, device, *kind = entry
+    shown = qualified(kind[0]) if kind else "torch.Tensor"
+    return (
+        name,
+        shown,
+        None,
+        None,
+        None,
+        dtype_name(dtype),
+        shape_text(shape),
+        "cpu" if device is None else str(device),
+    )
+
+
+def _scalar_row(name: str, kind: type, value: Any, exact: bool) -> tuple[Any, ...]:
+    if kind is torch.dtype:
+        return (name, "torch.dtype", dtype_name(value), None, None, None, None, None)
+    if kind is torch.device:
+        return (name, "torch.device", str(value), None, None, None, None, None)
+    if kind is str:
+        value = value[:_MAX_TEXT]
+    number = float(value) if kind in (bool, int, float) and _fits(value) else None
+    free = exact or kind in (bool, type(None))
+    return (
+        name,
+        qualified(kind),
+        values.canonical(value) if free else None,
+        values.classify(value) if free or kind in (int, float) else None,
+        number if free else None,
+        None, None, None,
+    )  # fmt: skip
+
+
+def _fits(value: float) -> bool:
+    return not isinstance(value, int) or abs(value) < 1 << 1000
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`float32` for torch.float32."""
+    return str(dtype).removeprefix("torch.")
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """`[16, 64]` for a shape."""
+    return str([int(size) for size in shape])

@@ -1,0 +1,162 @@
+"""The tensors that training is about: parameters and buffers under their names, and what optimizers hold."""
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.nn import Module
+from torch.optim import Optimizer
+
+from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.discovery import Modules, named_tensors, unwrap
+from traincheck.collect.objects import Objects
+from traincheck.collect.summaries import dtype_name, shape_text
+
+UNSEEN = -1
+"""A fingerprint that was never taken; 0 is that of an absent gradient."""
+
+
+class Variable:
+    """One tensor: the ids of its names (the first one, then its ties), and what was last seen of it."""
+
+    __slots__ = (
+        "__weakref__",
+        "data_class",
+        "data_norm",
+        "data_print",
+        "grad_class",
+        "grad_norm",
+        "grad_print",
+        "held",
+        "ids",
+        "kind",
+        "requires_grad",
+        "tensor",
+    )
+
+    def __init__(self, tensor: torch.Tensor, kind: str) -> None:
+        self.tensor = weakref.ref(tensor)
+        self.kind = kind
+        self.ids: tuple[int, ...] = ()
+        self.held = False
+        self.requires_grad = tensor.requires_grad
+        self.data_print = UNSEEN
+        self.data_class: int = NULL
+        self.data_norm: float | None = None
+        self.grad_print = UNSEEN
+        self.grad_class: int = NULL
+        self.grad_norm: float | None = None
+
+
+class _Root:
+    """A root module and where its tensors were when it was last scanned."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = weakref.ref(module)
+        self.places: list[tuple[dict[str, Any], str, weakref.ref[torch.Tensor]]] = []
+        self.known: dict[str, int] = {}  # name -> Python id of its tensor
+
+    def unchanged(self) -> bool:
+        """Whether every tensor is still where it was; modules added since are found at the next full scan."""
+        return all(members.get(name) is place() for members, name, place in self.places)
+
+
+class Variables:
+    """All variables of the process."""
+
+    def __init__(self, buffers: Buffers, objects: Objects, modules: Modules) -> None:
+        self._buffers = buffers
+        self._objects = objects
+        self._modules = modules
+        self._by_tensor: dict[int, Variable] = {}
+        self._roots: dict[int, _Root] = {}
+        self._inner: dict[int, weakref.ref[Module]] = {}  # called modules known to lie within a root
+        self.optimizers: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self._holds: dict[tuple[int, int, int], bool] = {}
+
+    def find(self, tensor: torch.Tensor) -> Variable | None:
+        """The variable of `tensor`, if it is one."""
+        variable = self._by_tensor.get(id(tensor))
+        return variable if variable is not None and variable.tensor() is tensor else None
+
+    def live(self) -> Iterator[tuple[Variable, torch.Tensor]]:
+        """Every variable whose tensor is alive, with the tensor."""
+        dead = []
+        for address, variable in self._by_tensor.items():
+            tensor = variable.tensor()
+            if tensor is None:
+                dead.append(address)
+            else:
+                yield variable, tensor
+        for address in dead:
+            del self._by_tensor[address]
+
+    def called(self, module: Module) -> None:
+        """A module's forward was entered from outside any other's: scan the root it belongs to if anything moved."""
+        inner = unwrap(module)
+        root = self._roots.get(id(inner))
+        if root is not None and root.module() is inner:
+            if not root.unchanged():
+                self._scan(inner)
+            return
+        known = self._inner.get(id(inner))
+        if known is None or known() is not inner:
+            self._inner[id(inner)] = weakref.ref(inner)
+            self._scan(self._modules.root_of(inner))
+
+    def rescan(self) -> None:
+        """Scan every root again."""
+        for root in list(self._roots.values()):
+            module = root.module()
+            if module is not None:
+                self._scan(module)
+
+    def optimized(self, optimizer: Optimizer) -> None:
+        """An optimizer was built or given parameters: find the modules it trains, and note what it holds."""
+        params = [param for group in optimizer.param_groups for param in group["params"]]
+        for module in self._modules.roots({id(param) for param in params}):
+            root = self._roots.get(id(module))
+            if root is None or root.module() is not module or not root.unchanged():
+                self._scan(module)
+        owner = self._objects(optimizer)
+        self.optimizers[optimizer] = owner
+        for index, group in enumerate(optimizer.param_groups):
+            for position, param in enumerate(group["params"]):
+                variable = self.find(param) or self._new(param, "parameter", f"optimizer.{index}.{position}", owner)
+                variable.held = True
+                for number in variable.ids:
+                    if self._holds.setdefault((owner, index, number), True):
+                        self._holds[owner, index, number] = False
+                        self._buffers.add("holds", owner, index, number, self._buffers.next_id())
+
+    def _scan(self, module: Module) -> None:
+        root = self._roots.get(id(module))
+        if root is None or root.module() is not module:
+            root = self._roots[id(module)] = _Root(module)
+        owner = self._objects(module)
+        root.places = []
+        for kind, name, tensor in named_tensors(module):
+            if root.known.get(name) != id(tensor) or self.find(tensor) is None:
+                root.known[name] = id(tensor)
+                self._new(tensor, kind, name, owner)
+        for part in module.modules():
+            for members in (part._parameters, part._buffers):
+                for name, member in members.items():
+                    if member is not None:
+                        root.places.append((members, name, weakref.ref(member)))
+
+    def _new(self, tensor: torch.Tensor, kind: str, name: str, owner: int) -> Variable:
+        """Name `tensor`; a tensor that has a name already gets a further one, tied to the first."""
+        variable = self.find(tensor)
+        if variable is None:
+            variable = self._by_tensor[id(tensor)] = Variable(tensor, kind)
+        number = self._buffers.next_id()
+        names = self._buffers.names
+        self._buffers.add(
+            "variables", number, names(name), names(kind), owner, names(dtype_name(tensor.dtype)),
+            names(shape_text(tensor.shape)), names(str(tensor.device)), int(tensor.requires_grad),
+            variable.ids[0] if variable.ids else NULL, number,
+        )  # fmt: skip
+        variable.ids = (*variable.ids, number)
+        return variable

@@ -1,0 +1,81 @@
+"""The facts of a trace, as a mapping from relation names to tables."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from traincheck.errors import TraceError
+from traincheck.facts.build import build, relation_schema
+from traincheck.facts.raw import RawProcess, last_rows
+from traincheck.schema import RELATIONS
+from traincheck.trace import ProcessReader, TraceReader
+
+_DISTINCT = frozenset(("subclass", "invokes"))
+
+
+class Facts(Mapping[str, Any]):
+    """Every relation of the schema over one trace; tables are made on first use and kept."""
+
+    def __init__(self, path: Path, processes: list[RawProcess], warnings: list[str]) -> None:
+        self.path = path
+        self.warnings = warnings
+        self._processes = processes
+        self._tables: dict[str, Any] = {}
+
+    def table(self, name: str) -> Any:
+        """The table of relation `name`, with exactly the schema's columns; KeyError for an unknown name."""
+        found = self._tables.get(name)
+        if found is None:
+            schema = relation_schema(RELATIONS[name])
+            parts = [build(name, process) for process in self._processes]
+            found = pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
+            if name in _DISTINCT:
+                found = found.group_by(found.column_names, use_threads=False).aggregate([])
+            self._tables[name] = found
+        return found
+
+    def __getitem__(self, name: str) -> Any:
+        return self.table(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(RELATIONS)
+
+    def __len__(self) -> int:
+        return len(RELATIONS)
+
+
+def load_facts(path: Path | str) -> Facts:
+    """Read the trace in the folder `path`; TraceError when there is none to read.
+
+    A trace that is still being written, or whose process was killed, is read up to its last whole batch, and
+    `warnings` says so.
+    """
+    reader = TraceReader(path)
+    warnings: list[str] = []
+    processes = [_read(index, process, warnings) for index, process in enumerate(reader.processes())]
+    if not processes:
+        raise TraceError(
+            "the trace holds no events: nothing of torch was called, or collection did not start",
+            where=str(path),
+            next_step="run the script under 'traincheck collect' again and look at its standard error",
+        )
+    return Facts(reader.path, processes, warnings)
+
+
+def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
+    tables = reader.poll()
+    families = {
+        name: {column: table[column].to_numpy() for column in table.column_names}
+        for name, table in tables.items()
+        if name not in ("process", "names")
+    }
+    calls = families["calls"]
+    last = last_rows(calls["enter"])
+    families["calls"] = {name: column[last] for name, column in calls.items()}
+    info = dict(zip(tables["process"]["key"].to_pylist(), tables["process"]["value"].to_pylist(), strict=True))
+    process = RawProcess(index, reader.name, families, tables["names"]["text"].to_pylist(), reader.torn, info)
+    if process.torn:
+        warnings.append(f"{reader.name} did not end normally: read up to its last whole batch")
+    return process

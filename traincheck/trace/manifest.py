@@ -1,0 +1,82 @@
+"""The manifest of a trace: the version of its format, and the settings it was collected with."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import traincheck
+from traincheck.errors import TraceError
+from traincheck.schema import SCHEMA_VERSION
+from traincheck.trace.layout import FORMAT_VERSION, MANIFEST
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a trace says about itself; unknown keys of later minor versions are kept in `settings` alone."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    format_version: str = FORMAT_VERSION
+    schema_version: int = SCHEMA_VERSION
+    traincheck: str = traincheck.__version__
+
+    def write(self, trace: Path) -> None:
+        """Write this manifest into the folder `trace`, which must exist."""
+        document = {
+            "format": "traincheck-trace",
+            "format_version": self.format_version,
+            "schema_version": self.schema_version,
+            "traincheck": self.traincheck,
+            "settings": dict(self.settings),
+        }
+        (trace / MANIFEST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def is_trace(path: Path) -> bool:
+    """Whether the folder `path` carries the manifest of a trace, readable or not."""
+    try:
+        document = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("format") == "traincheck-trace"
+
+
+def read_manifest(trace: Path) -> Manifest:
+    """The manifest of the trace in the folder `trace`; TraceError when there is none that we can read."""
+    where = str(trace)
+    if not trace.exists():
+        raise TraceError("no such trace", where=where, next_step="traincheck collect -o TRACE SCRIPT")
+    if not trace.is_dir():
+        raise TraceError(
+            "not a trace but a file", where=where, next_step="name the folder that 'traincheck collect' wrote"
+        )
+    if not any(trace.iterdir()):
+        raise TraceError(
+            "the folder is empty, not a trace", where=where, next_step="traincheck collect -o TRACE SCRIPT"
+        )
+    try:
+        document = json.loads((trace / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        document = None
+    except (OSError, ValueError) as error:
+        raise TraceError(
+            f"the manifest cannot be read: {error}", where=where, next_step="collect the trace again"
+        ) from error
+    if not isinstance(document, dict) or document.get("format") != "traincheck-trace":
+        raise TraceError(
+            "not a trace: it has no manifest", where=where, next_step="name the folder that 'traincheck collect' wrote"
+        )
+    version = str(document.get("format_version", ""))
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        raise TraceError(
+            f"trace format {version or 'unknown'} is not one this version reads ({FORMAT_VERSION})",
+            where=where,
+            next_step="read it with the traincheck that wrote it, or collect it again",
+        )
+    return Manifest(
+        settings=document.get("settings") or {},
+        format_version=version,
+        schema_version=int(document.get("schema_version", SCHEMA_VERSION)),
+        traincheck=str(document.get("traincheck", "")),
+    )
