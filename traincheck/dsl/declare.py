@@ -183,7 +183,7 @@ def build_evidence(
     source: Source, position: syntax.Position, measures: Sequence[tuple[Token, Token]]
 ) -> syntax.Evidence:
     """Evidence from its measures; `runs` and `examples` are whole numbers, `false_alarms` may be left out."""
-    values: dict[str, float] = {}
+    values: dict[str, str] = {}
     for word, number in measures:
         at = source.position(word.line or 0, word.column or 0)
         if word not in MEASURES:
@@ -193,14 +193,14 @@ def build_evidence(
             raise source.error(f"'{word}' is given twice", at)
         if word in MEASURES[:2] and number.type != "INT":
             raise source.error(f"'{word}' is a whole number", source.position(number.line or 0, number.column or 0))
-        values[str(word)] = float(number)
+        values[str(word)] = str(number)
     for measure in MEASURES[:3]:
         if measure not in values:
             raise source.error(f"evidence lacks '{measure}'", position, f"evidence has {listing(MEASURES)}")
     return syntax.Evidence(
         runs=int(values["runs"]),
         examples=int(values["examples"]),
-        confidence=values["confidence"],
-        false_alarms=values.get("false_alarms", 0.0),
+        confidence=float(values["confidence"]),
+        false_alarms=float(values.get("false_alarms", 0.0)),
         position=position,
     )
