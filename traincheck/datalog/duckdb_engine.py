@@ -11,8 +11,8 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from traincheck.datalog.plan import Plan, PlannedRule, PlannedStratum, plan
-from traincheck.datalog.program import Atom, Program
+from traincheck.datalog.plan import Plan, PlannedStratum, plan
+from traincheck.datalog.program import Program
 from traincheck.datalog.sql import SQL_TYPES, Query, RuleCompiler, quoted
 from traincheck.schema import ColumnType
 
@@ -135,7 +135,7 @@ class DuckDBSession:
         recent = {predicate: f"_recent_{name}" for predicate, name in made.items() if predicate in stratum.predicates}
         following = {predicate: f"_next_{name}" for predicate, name in recent.items()}
         for predicate in stratum.predicates:
-            first = [rule for rule in stratum.of(predicate) if not _recursive_steps(rule, stratum)]
+            first = [rule for rule in stratum.of(predicate) if not stratum.recursive_steps(rule)]
             self._create(made[predicate], compiler.union(first) if first else compiler.nothing(predicate))
             self._create(recent[predicate], Query(f"FROM {quoted(made[predicate])}", {}))
         try:
@@ -144,7 +144,7 @@ class DuckDBSession:
                     deltas = [
                         (rule, position, recent[used])
                         for rule in stratum.of(predicate)
-                        for position, used in _recursive_steps(rule, stratum)
+                        for position, used in stratum.recursive_steps(rule)
                     ]
                     found = compiler.union([], deltas) if deltas else compiler.nothing(predicate)
                     known = quoted(made[predicate])
@@ -201,12 +201,3 @@ class DuckDBSession:
     def _fetch(self, name: str, types: Sequence[ColumnType]) -> pa.Table:
         columns = ", ".join(f"c{i}" for i in range(max(1, len(types))))
         return self.connection.sql(f"SELECT DISTINCT * FROM {quoted(name)} AS t({columns})").to_arrow_table()
-
-
-def _recursive_steps(rule: PlannedRule, stratum: PlannedStratum) -> list[tuple[int, str]]:
-    """Positions and predicates of the body's atoms that belong to the rule's own stratum."""
-    return [
-        (position, step.predicate)
-        for position, step in enumerate(rule.steps)
-        if isinstance(step, Atom) and step.predicate in stratum.predicates
-    ]

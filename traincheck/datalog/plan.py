@@ -32,6 +32,14 @@ class PlannedStratum:
         """The rules whose head is `predicate`."""
         return [rule for rule in self.rules if rule.head.predicate == predicate]
 
+    def recursive_steps(self, rule: PlannedRule) -> list[tuple[int, str]]:
+        """Positions and predicates of the atoms in the rule's body that belong to this stratum."""
+        return [
+            (position, step.predicate)
+            for position, step in enumerate(rule.steps)
+            if isinstance(step, Atom) and step.predicate in self.predicates
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
