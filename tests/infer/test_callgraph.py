@@ -23,4 +23,6 @@ def test_recursion_is_collapsed() -> None:
 
 
 def test_no_calls_no_edges() -> None:
-    assert reduced_edges(pa.table({"outer": pa.array([], pa.string()), "inner": pa.array([], pa.string())})).num_rows == 0
+    assert (
+        reduced_edges(pa.table({"outer": pa.array([], pa.string()), "inner": pa.array([], pa.string())})).num_rows == 0
+    )

@@ -34,14 +34,20 @@ class Checker:
             **{name: types for program in self._programs for name, types in program.types.items()},
         )
 
+        self._relations = [name for name in self._program.base if name in RELATIONS]
+
     @property
     def laws(self) -> list[Law]:
         """All laws, without repetitions."""
         return [law for program in self._programs for law in program.laws]
 
+    def size(self, facts: Mapping[str, pa.Table]) -> int:
+        """How many facts of this trace the laws could read."""
+        return sum(facts[name].num_rows for name in self._relations)
+
     def check(self, facts: Mapping[str, pa.Table]) -> tuple[list[Violation], set[str]]:
         """The violations in one trace's facts, and the ids of all laws that were triggered."""
-        base = {name: facts[name] for name in self._program.base if name in RELATIONS}
+        base = {name: facts[name] for name in self._relations}
         for program in self._programs:
             base |= program.tables
         goals = [program.predicate(stem) for program in self._programs for stem in ("violated", "triggered")]
@@ -82,7 +88,7 @@ def check_traces(
             if violation.law.id not in broken:
                 broken[violation.law.id] = violation
                 on_violation(facts, violation)
-        report.facts += facts.count
+        report.facts += checker.size(facts)
     report.violations = list(broken.values())
     for law in checker.laws:
         if law.id in triggered and law.id not in broken:

@@ -78,8 +78,10 @@ def _placed(sorts: Sequence[str]) -> str:
             for name, source in lends.items():
                 sources[name].append(f"f{index}.{source}")
     fields = [f"COALESCE({', '.join([*found, 'NULL'])}) AS {name}" for name, found in sources.items()]
-    order = "row(COALESCE(step, 9223372036854775807), COALESCE(seq, 9223372036854775807), " + (
-        ", ".join(f"c{index + 1}" for index in range(len(sorts))) or "0"
-    ) + ")"
+    order = (
+        "row(COALESCE(step, 9223372036854775807), COALESCE(seq, 9223372036854775807), "
+        + (", ".join(f"c{index + 1}" for index in range(len(sorts))) or "0")
+        + ")"
+    )
     inner = f"SELECT v.*, {', '.join(fields)} FROM violated v{''.join(joins)}"
     return f"SELECT *, {order} AS place_order FROM ({inner})"

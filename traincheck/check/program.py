@@ -1,12 +1,12 @@
 """The Datalog program that checks all laws of one template at once; the laws are rows.
 
-    concerned(H, E)  :- hypothesis(P, H), example(PW, E).
-    unmet(H, D, E)   :- concerned(H, E), need(H, D, Key, Value), not feature(X, Key, Value).
-    applicable(H, E) :- concerned(H, E), always(H).
-    applicable(H, E) :- concerned(H, E), disjunct(H, D), not unmet(H, D, E).
-    satisfied(H, E)  :- hypothesis(P, H), when, closed, expect.
-    violated(H, E)   :- applicable(H, E), not satisfied(H, E).
-    triggered(H)     :- applicable(H, E).
+concerned(H, E)  :- hypothesis(P, H), example(PW, E).
+unmet(H, D, E)   :- concerned(H, E), need(H, D, Key, Value), not feature(X, Key, Value).
+applicable(H, E) :- concerned(H, E), always(H).
+applicable(H, E) :- concerned(H, E), disjunct(H, D), not unmet(H, D, E).
+satisfied(H, E)  :- hypothesis(P, H), when, closed, expect.
+violated(H, E)   :- applicable(H, E), not satisfied(H, E).
+triggered(H)     :- applicable(H, E).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from traincheck.check.law import Law
-from traincheck.datalog.program import Atom, Literal, Negation, Rule, Variable
+from traincheck.datalog.program import Atom, Literal, Negation, Rule, Variable, Wildcard
 from traincheck.dsl.ground import Grounding, example_rule, ground, positive_rule, variables
 from traincheck.dsl.lower import Lowering
 from traincheck.dsl.program import FEATURES, column_types
@@ -69,7 +69,7 @@ def law_program(laws: Sequence[Law], sorts: Mapping[str, str], lowering: Lowerin
         Rule(program.atom("concerned", _LAW), (hypothesis, example)),
         *_precondition_rules(program),
         *_satisfied_rules(program, hypothesis, lowering),
-        Rule(Atom(program.predicate("triggered"), (_LAW,)), (program.atom("applicable", _LAW),)),
+        *_triggered_rules(program, hypothesis, lowering),
     ]
     return program
 
@@ -81,6 +81,18 @@ def _satisfied_rules(program: LawProgram, hypothesis: Atom, lowering: Lowering) 
         yield Rule(program.atom("satisfied", _LAW), positive.body)
         applicable = (*applicable, Negation(program.atom("satisfied", _LAW)))
     yield Rule(program.atom("violated", _LAW), applicable)
+
+
+def _triggered_rules(program: LawProgram, hypothesis: Atom, lowering: Lowering) -> Iterator[Rule]:
+    """A law with `expect` needs an example; a `never` only facts of every kind that it speaks of."""
+    triggered = Atom(program.predicate("triggered"), (_LAW,))
+    template = program.grounding.template
+    if template.expect:
+        yield Rule(triggered, (program.atom("applicable", _LAW),))
+        return
+    atoms = [literal for literal in lowering.body(template.when) if isinstance(literal, Atom)]
+    kinds = {atom.predicate: Atom(atom.predicate, (Wildcard(),) * len(atom.terms)) for atom in atoms}
+    yield Rule(triggered, (hypothesis, *kinds.values()))
 
 
 def _precondition_rules(program: LawProgram) -> Iterator[Rule]:
@@ -96,9 +108,7 @@ def _precondition_rules(program: LawProgram) -> Iterator[Rule]:
                 needs.setdefault(kind, []).append((number, disjunct, *texts))
     concerned = program.atom("concerned", _LAW)
     program.add_table("always", ("int",), always)
-    yield Rule(
-        program.atom("applicable", _LAW), (concerned, Atom(program.predicate("always"), (_LAW,)))
-    )
+    yield Rule(program.atom("applicable", _LAW), (concerned, Atom(program.predicate("always"), (_LAW,))))
     if not disjuncts:
         return
     program.add_table("disjunct", ("int", "int"), disjuncts)
@@ -121,7 +131,9 @@ def _need(condition: Condition) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (condition.op, left.name), (left.key, str(value.value))
 
 
-def _unmet_rules(program: LawProgram, kind: tuple[str, ...], stem: str, rows: Sequence[tuple[int | str, ...]]) -> Iterator[Rule]:
+def _unmet_rules(
+    program: LawProgram, kind: tuple[str, ...], stem: str, rows: Sequence[tuple[int | str, ...]]
+) -> Iterator[Rule]:
     """A disjunct is unmet by an example as soon as one of its conditions fails."""
     op, *names = kind
     program.add_table(stem, ("int", "int", *("str",) * (len(rows[0]) - 2)), rows)
@@ -148,5 +160,3 @@ def _unmet_rules(program: LawProgram, kind: tuple[str, ...], stem: str, rows: Se
         need_value = Atom(need, (_LAW, _DISJUNCT, first, value))
         wanted = feature(names[0], first, value)
         yield Rule(unmet, (concerned, need_value, Negation(wanted) if op == "==" else wanted))
-
-

@@ -10,9 +10,10 @@ its PW less its positives, so they need never be enumerated.
 
 from dataclasses import dataclass
 
-from traincheck.datalog.program import Atom, Literal, Rule, Variable
+from traincheck.datalog import program
+from traincheck.datalog.program import Literal, Rule, Variable
 from traincheck.dsl.lower import Lowering, closing_literal, names_in
-from traincheck.dsl.syntax import Template
+from traincheck.dsl.syntax import Atom, Compare, CountOf, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ def ground(template: Template) -> Grounding:
     spoken_of = {*names_in(template.expect), *template.given}
     if template.within.name is not None:
         spoken_of.add(template.within.name)
+    if not template.expect:  # `never`: every grounding is a violation, told apart by all that it names
+        spoken_of.update(when_names)
     return Grounding(
         template=template,
         parameters=parameters,
@@ -62,21 +65,32 @@ def variables(names: tuple[str, ...]) -> tuple[Variable, ...]:
 
 def example_rule(grounding: Grounding, lowering: Lowering) -> Rule:
     """`example(PW..., E...) :- when, closed.`"""
-    head = Atom(grounding.example, variables(grounding.when_parameters + grounding.key))
+    head = program.Atom(grounding.example, variables(grounding.when_parameters + grounding.key))
     return Rule(head, (*lowering.body(grounding.template.when), closing_literal(grounding.template.within)))
 
 
 def positive_rule(grounding: Grounding, lowering: Lowering, *limits: Literal) -> Rule:
     """`positive(P..., E...) :- when, closed, expect, limits.`"""
     template = grounding.template
-    head = Atom(grounding.positive, variables(grounding.parameters + grounding.key))
+    head = program.Atom(grounding.positive, variables(grounding.parameters + grounding.key))
     body = (*lowering.body(template.when), closing_literal(template.within), *lowering.body(template.expect), *limits)
     return Rule(head, body)
+
+
+def mining_limits(grounding: Grounding, lowering: Lowering) -> tuple[Literal, ...]:
+    """`propose`, where mining needs it to bind a parameter that `expect` only counts or denies."""
+    template = grounding.template
+    binding = [formula for formula in template.expect if isinstance(formula, Atom | Compare)]
+    bounds = {
+        name for f in template.expect if isinstance(f, CountOf) for name in names_in([Compare("==", f.bound, f.bound)])
+    }
+    bound = {*grounding.when_parameters, *names_in(binding), *bounds}
+    return lowering.body(template.propose) if set(grounding.parameters) - bound else ()
 
 
 def candidate_rule(grounding: Grounding, lowering: Lowering) -> Rule:
     """`candidate(P...) :- positive(P..., _...), propose.`"""
     free = tuple(lowering.fresh() for _ in grounding.key)
-    seen = Atom(grounding.positive, (*variables(grounding.parameters), *free))
-    head = Atom(grounding.candidate, variables(grounding.parameters))
+    seen = program.Atom(grounding.positive, (*variables(grounding.parameters), *free))
+    head = program.Atom(grounding.candidate, variables(grounding.parameters))
     return Rule(head, (seen, *lowering.body(grounding.template.propose)))

@@ -16,7 +16,13 @@ def reduced_edges(edges: pa.Table) -> pa.Table:
     condensed = nx.condensation(graph)
     reduced = nx.transitive_reduction(condensed)
     members = {node: sorted(condensed.nodes[node]["members"]) for node in condensed}
-    kept = [(outer, inner) for a, b in reduced.edges for outer in members[a] for inner in members[b] if graph.has_edge(outer, inner)]
+    kept = [
+        (outer, inner)
+        for a, b in reduced.edges
+        for outer in members[a]
+        for inner in members[b]
+        if graph.has_edge(outer, inner)
+    ]
     return pa.table(
         {
             "outer": pa.array([outer for outer, _ in kept], pa.string()),

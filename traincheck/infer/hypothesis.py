@@ -44,7 +44,8 @@ class Hypothesis:
     def support(self, precondition: Sequence[Conjunction]) -> tuple[int, int]:
         """How many runs, and how many examples in all, are positive under the precondition."""
         counts = [
-            sum(number for profile, number in run.positives.items() if holds(precondition, profile)) for run in self.runs
+            sum(number for profile, number in run.positives.items() if holds(precondition, profile))
+            for run in self.runs
         ]
         return sum(number > 0 for number in counts), sum(counts)
 

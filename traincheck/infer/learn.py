@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from traincheck.datalog.engine import Engine
 from traincheck.dsl.checker import Checked
-from traincheck.dsl.ground import Grounding, candidate_rule, example_rule, ground, positive_rule
+from traincheck.dsl.ground import Grounding, candidate_rule, example_rule, ground, mining_limits, positive_rule
 from traincheck.dsl.program import FEATURES, lowering_of, program_of
 from traincheck.dsl.syntax import Template
 from traincheck.facts import load_facts
@@ -35,7 +35,7 @@ def tally_run(path: Path, checked: Checked, groundings: Sequence[Grounding], eng
         for grounding in groundings
         for rule in (
             example_rule(grounding, lowering),
-            positive_rule(grounding, lowering),
+            positive_rule(grounding, lowering, *mining_limits(grounding, lowering)),
             candidate_rule(grounding, lowering),
         )
     ]

@@ -42,9 +42,7 @@ class Profile:
     @cached_property
     def clauses(self) -> frozenset[Clause]:
         """Every equality that holds for this example."""
-        found = {
-            Clause(variable, key, "==", value) for variable, pairs in self.features for key, value in pairs
-        }
+        found = {Clause(variable, key, "==", value) for variable, pairs in self.features for key, value in pairs}
         for index, (first, pairs) in enumerate(self.features):
             for second, others in self.features[index + 1 :]:
                 mine, theirs = dict(pairs), dict(others)
@@ -92,7 +90,9 @@ def _conjunction(
     left = list(bad)
     while left:
         best = min(
-            common, key=lambda clause: (-sum(clause not in usable[profile] for profile in left), clause.rank), default=None
+            common,
+            key=lambda clause: (-sum(clause not in usable[profile] for profile in left), clause.rank),
+            default=None,
         )
         if best is None or all(best in usable[profile] for profile in left):
             return None

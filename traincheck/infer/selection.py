@@ -68,7 +68,9 @@ def drop_implied(kept: Sequence[Kept]) -> tuple[list[Kept], list[Dropped]]:
     for members in groups.values():
         stay = _reduced(members)
         survivors += [item for item in members if item in stay]
-        dropped += [Dropped(i.hypothesis, "implied by two others through transitivity") for i in members if i not in stay]
+        dropped += [
+            Dropped(i.hypothesis, "implied by two others through transitivity") for i in members if i not in stay
+        ]
     return survivors, dropped
 
 
