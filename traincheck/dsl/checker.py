@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from traincheck.dsl.laws import check_invariant, check_rule, check_template, scope_of
-from traincheck.dsl.predicates import arities, check_define, check_stratified, infer_sorts, predicate_sorts
+from traincheck.dsl.predicates import arities, check_define, check_recursion, infer_sorts, predicate_sorts
 from traincheck.dsl.report import Problems, raise_all
-from traincheck.dsl.safety import check_safety
+from traincheck.dsl.safety import check_locals, check_safety
 from traincheck.dsl.scope import Scope
 from traincheck.dsl.signature import Signatures
 from traincheck.dsl.sorts import sort_of_variable
@@ -47,7 +47,7 @@ class Checked:
         scope = Scope(self._signatures, problems)
         scope.read(formulas)
         scope.check(formulas)
-        check_safety(formulas, frozenset(), problems)
+        check_locals([(formulas, check_safety(formulas, frozenset(), problems))], problems)
         raise_all(problems.in_order())
         return {name: sort_of_variable(sorts) for name, sorts in scope.sorts.items()}
 
@@ -74,7 +74,7 @@ def _examine(files: Sequence[RuleFile]) -> tuple[Checked, list[RuleError]]:
     infer_sorts(defines, signatures)
     for define in defines:
         check_define(define, signatures, found)
-    check_stratified(defines, found)
+    check_recursion(defines, found)
     for template in templates.values():
         check_template(template, signatures, found)
     for rule in rules.values():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from traincheck.dsl.declare import did_you_mean, listing
 from traincheck.dsl.report import Problems
-from traincheck.dsl.safety import bound_by, check_safety
+from traincheck.dsl.safety import bound_by, check_locals, check_safety
 from traincheck.dsl.scope import Scope
 from traincheck.dsl.signature import Signatures
 from traincheck.dsl.sorts import describe, describe_literal, literal_type
@@ -14,6 +14,8 @@ from traincheck.dsl.walk import names_of_all
 from traincheck.schema import IDENTITY_SORTS, SORTS
 
 GIVEN_SORTS = ("call", "variable", "window")
+LEARNABLE_SORTS = tuple(sort for sort in SORTS if sort not in IDENTITY_SORTS)
+_GIVEN_ADVICE = "'given' takes calls, variables and windows (the ids of steps)"
 _WINDOWS = {"call": "call", "step": "step"}
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -23,7 +25,7 @@ def scope_of(law: Template | Rule, signatures: Signatures, problems: Problems) -
     scope = Scope(signatures, problems)
     if isinstance(law, Template):
         for parameter in law.parameters:
-            if parameter.sort in SORTS:
+            if parameter.sort in LEARNABLE_SORTS:
                 scope.declare(parameter.name, frozenset({parameter.sort}), parameter.position)
         scope.read((*law.when, *law.expect, *law.propose))
     else:
@@ -38,9 +40,10 @@ def check_template(template: Template, signatures: Signatures, problems: Problem
     scope = scope_of(template, signatures, problems)
     for formulas in (template.when, template.expect, template.propose):
         scope.check(formulas)
-    bound = check_safety(template.when, parameters, problems)
-    bound = check_safety(template.expect, bound, problems)
-    check_safety(template.propose, bound, problems)
+    found = check_safety(template.when, parameters, problems)
+    bound = check_safety(template.expect, found, problems)
+    proposed = check_safety(template.propose, bound, problems)
+    check_locals([(template.when, found), (template.expect, bound), (template.propose, proposed)], problems)
     bindable = bound_by((*template.when, *template.expect, *template.propose))
     for parameter in template.parameters:
         if parameter.name not in bindable:
@@ -61,7 +64,9 @@ def check_rule(rule: Rule, signatures: Signatures, problems: Problems) -> None:
     scope = scope_of(rule, signatures, problems)
     scope.check(rule.when)
     scope.check(rule.expect)
-    bound = check_safety(rule.expect, check_safety(rule.when, frozenset(), problems), problems)
+    found = check_safety(rule.when, frozenset(), problems)
+    bound = check_safety(rule.expect, found, problems)
+    check_locals([(rule.when, found), (rule.expect, bound)], problems)
     _check_title(rule, bound, problems)
     if rule.within is not None:
         _check_within(rule, rule.within, scope, signatures, problems)
@@ -95,17 +100,16 @@ def check_invariant(invariant: Invariant, templates: Mapping[str, Template], pro
 
 def _check_parameters(template: Template, problems: Problems) -> None:
     seen: set[str] = set()
-    learnable = [sort for sort in SORTS if sort not in IDENTITY_SORTS]
     for parameter in template.parameters:
         if parameter.name in seen:
             problems.add(f"parameter '{parameter.name}' is declared twice", parameter.position)
         seen.add(parameter.name)
         if parameter.sort not in SORTS:
-            advice = did_you_mean(parameter.sort, learnable) or f"sorts are {', '.join(learnable)}"
+            advice = did_you_mean(parameter.sort, LEARNABLE_SORTS) or f"sorts are {', '.join(LEARNABLE_SORTS)}"
             problems.add(f"unknown sort '{parameter.sort}'", parameter.position, advice)
         elif parameter.sort in IDENTITY_SORTS:
             what = f"a parameter cannot be a {parameter.sort}: it means something in one run only"
-            problems.add(what, parameter.position, f"sorts to learn from are {', '.join(learnable)}")
+            problems.add(what, parameter.position, f"sorts to learn from are {', '.join(LEARNABLE_SORTS)}")
 
 
 def _check_title(law: Template | Rule, known: Iterable[str], problems: Problems) -> None:
@@ -144,11 +148,7 @@ def _check_given(template: Template, scope: Scope, problems: Problems) -> None:
         if name not in in_when:
             problems.add(f"'given' speaks of '{name}', which 'when' does not", at, "name a variable that 'when' binds")
         elif sorts and not sorts & set(GIVEN_SORTS):
-            problems.add(f"'{name}' is {describe(sorts)}, which has no properties", at, f"'given' takes {_kinds()}")
-
-
-def _kinds() -> str:
-    return " or ".join(f"a {sort}" for sort in GIVEN_SORTS)
+            problems.add(f"'{name}' is {describe(sorts)}, which has no properties", at, _GIVEN_ADVICE)
 
 
 def _check_arguments(invariant: Invariant, template: Template, problems: Problems) -> None:

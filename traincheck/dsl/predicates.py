@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import networkx as nx
 
 from traincheck.dsl.report import Problems
-from traincheck.dsl.safety import check_safety
+from traincheck.dsl.safety import bound_by, check_locals, check_safety
 from traincheck.dsl.scope import Scope
 from traincheck.dsl.signature import Signatures
 from traincheck.dsl.sorts import Sorts, describe, join, literal_sort, sort_of_column
-from traincheck.dsl.syntax import Anything, Atom, Define, Name, Position, Value
+from traincheck.dsl.syntax import Anything, Atom, Calculation, Compare, Define, Formula, Name, Position, Value
 from traincheck.dsl.walk import atoms_of
 from traincheck.schema import RELATIONS
 
@@ -23,6 +23,10 @@ def arities(defines: Sequence[Define], problems: Problems) -> dict[str, int]:
             advice = "choose another name for what you derive"
             problems.add(f"'{head.relation}' is a relation of the trace and cannot be defined", head.position, advice)
             continue
+        if not head.positional:
+            problems.add(
+                f"'{head.relation}' has no terms", head.position, "a definition has at least one: define p(C) :- ..."
+            )
         arity, first = found.setdefault(head.relation, (len(head.positional), head.position))
         if arity != len(head.positional):
             what = f"'{head.relation}' has {len(head.positional)} terms here and {arity} at {first.file}:{first.line}"
@@ -81,6 +85,7 @@ def check_define(define: Define, signatures: Signatures, problems: Problems) -> 
     scope.read(define.body)
     scope.check(define.body)
     bound = check_safety(define.body, frozenset(), problems)
+    check_locals([(define.body, bound)], problems)
     head = define.head
     if head.named:
         problems.add("the terms of a definition's head have no names", head.position, "give them by position")
@@ -114,8 +119,8 @@ def _check_column(
         problems.add(what, at, "all definitions of a predicate hold the same sorts")
 
 
-def check_stratified(defines: Sequence[Define], problems: Problems) -> None:
-    """Report a negation or count of a predicate that depends on the predicate being defined."""
+def check_recursion(defines: Sequence[Define], problems: Problems) -> None:
+    """Report recursion that has no meaning (through a negation or count) or no end (over values it computes)."""
     graph = nx.DiGraph()
     for define in defines:
         for atom, _ in atoms_of(define.body):
@@ -123,10 +128,31 @@ def check_stratified(defines: Sequence[Define], problems: Problems) -> None:
     component = {name: group for group in nx.strongly_connected_components(graph) for name in group}
     for define in defines:
         head = define.head.relation
-        for atom, negative in atoms_of(define.body):
-            if negative and atom.relation in component[head]:
+        within = [
+            (atom, negative) for atom, negative in atoms_of(define.body) if atom.relation in component.get(head, ())
+        ]
+        for atom, negative in within:
+            if negative:
                 way = [*nx.shortest_path(graph, atom.relation, head), atom.relation]
                 cycle = " -> ".join(f"'{name}'" for name in (way if len(way) > 1 else way * 2))
                 what = f"'{head}' depends on the absence of itself: {cycle}"
                 advice = "a negation or count may only use predicates that are complete without this one"
                 problems.add(what, atom.position, advice)
+        if within:
+            _check_finite(define, problems)
+
+
+def _check_finite(define: Define, problems: Problems) -> None:
+    """Report a recursive definition that feeds on numbers it computes; one that looks them up comes to an end."""
+    looked_up = bound_by([formula for formula in define.body if not _calculates(formula)])
+    computed = bound_by(define.body) - looked_up
+    for term in define.head.positional:
+        if isinstance(term, Name) and term.text in computed:
+            what = f"the recursion of '{define.head.relation}' computes '{term.text}' without end"
+            problems.add(
+                what, term.position, f"bind '{term.text}' with an atom too, such as step(_, step: {term.text})"
+            )
+
+
+def _calculates(formula: Formula) -> bool:
+    return isinstance(formula, Compare) and any(isinstance(side, Calculation) for side in (formula.left, formula.right))

@@ -43,7 +43,6 @@ def _assigns(target: Expression, source: Expression, bound: set[str]) -> list[st
 def check_safety(formulas: Sequence[Formula], already: frozenset[str], problems: Problems) -> frozenset[str]:
     """Report the unbound variables of a conjunction; `already` are bound outside. Returns what is bound after it."""
     bound = bound_by(formulas, already)
-    locals_seen: Counter[str] = Counter()
     for formula in formulas:
         match formula:
             case Atom():
@@ -54,13 +53,25 @@ def check_safety(formulas: Sequence[Formula], already: frozenset[str], problems:
                 _require(names_of(formula), bound, problems, "in a comparison", _HOW_TO_BIND)
             case CountOf():
                 _check_count(formula, bound, problems)
-                locals_seen.update({name.text for name in names_of_all(formula.body)} - bound)
-    for formula in formulas:
-        if isinstance(formula, CountOf):
-            for name in names_of_all(formula.body):
-                if locals_seen[name.text] > 1:
-                    problems.add(f"'{name.text}' is local to two counts", name.position, "give each its own variables")
     return bound
+
+
+def check_locals(sections: Sequence[tuple[Sequence[Formula], frozenset[str]]], problems: Problems) -> None:
+    """Report variables of a count that nothing binds around it and that are used elsewhere all the same.
+
+    `sections` are the conjunctions of one declaration, each with what is bound in it. One reads such a variable as
+    the same thing in both places, yet each count looks at all its values.
+    """
+    uses = Counter(name.text for formulas, _ in sections for name in names_of_all(formulas))
+    for formulas, bound in sections:
+        for formula in formulas:
+            if isinstance(formula, CountOf):
+                inside = Counter(name.text for name in (*formula.counted, *names_of_all(formula.body)))
+                for name in names_of_all(formula.body):
+                    if name.text not in bound and uses[name.text] > inside[name.text]:
+                        what = f"'{name.text}' is local to a count, but used outside it too"
+                        problems.add(what, name.position, "give the count variables of its own")
+                check_locals([(formula.body, bound_by(formula.body, bound))], problems)
 
 
 def _check_count(count: CountOf, bound: frozenset[str], problems: Problems) -> None:

@@ -133,7 +133,7 @@ class Scope:
             self._check_calculation(side)
         left, right = compare.left, compare.right
         if not self._fits(left, right) or not self._fits(right, left):
-            what = f"{self._words(left)} is compared with {self._words(right)}"
+            what = f"cannot compare {self._words(left)} with {self._words(right)}".rstrip(",")
             self._problems.add(what, compare.position, "compare values of one sort")
 
     def _fits(self, left: Expression, right: Expression) -> bool:
@@ -151,7 +151,7 @@ class Scope:
         sorts = self.sorts_of(expression)
         text = isinstance(expression, Value) and literal_type(expression) == "str"
         if text or (sorts is not None and (storage(sorts) == "str" or sorts & (IDENTITY_SORTS - ORDERED))):
-            self._problems.add(f"{self._words(expression)} is no number", expression.position, rule)
+            self._problems.add(f"{self._words(expression)} is not a number here", expression.position, rule)
 
     def _check_calculation(self, expression: Expression) -> None:
         if isinstance(expression, Calculation):

@@ -15,6 +15,14 @@ ORDERED = frozenset({"seq", "time"})  # identities that one may calculate with
 _VAGUE = frozenset({"value", "text"})
 _LITERAL: dict[ColumnType, str] = {"str": "value", "int": "integer", "float": "number"}
 _TYPE_WORDS: dict[ColumnType, str] = {"str": "text", "int": "a whole number", "float": "a number with a point"}
+_SORT_WORDS = {
+    "update": "an update",
+    "object": "an object",
+    "seq": "a moment (seq)",
+    "time": "a clock time (time)",
+    "window": "a step's window (window)",
+    "site": "a place in the code (site)",
+}
 
 
 def column_sorts(relation: Relation, column: Column) -> Sorts:
@@ -82,7 +90,7 @@ def sort_of_column(sorts: Sorts) -> str:
 def describe(sorts: Sorts) -> str:
     """Words for an error message: `a step`, `a call or an update`, `text (api)`."""
     if sorts & IDENTITY_SORTS or sorts <= {"rank", "step"}:
-        return " or ".join(f"{'an' if sort[0] in 'aeiou' else 'a'} {sort}" for sort in sorted(sorts))
+        return " or ".join(_SORT_WORDS.get(sort, f"a {sort}") for sort in sorted(sorts))
     return f"{_TYPE_WORDS[storage(sorts)]} ({', '.join(sorted(sorts))})"
 
 
