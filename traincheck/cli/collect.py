@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -20,7 +21,9 @@ __all__ = ["command"]
 def prepare_output(output: Path) -> None:
     """Make an empty folder for a trace; an older trace is replaced, anything else is refused."""
     if output.exists() and not output.is_dir():
-        raise UsageError("the output is a file, not a folder", where=str(output), next_step="choose another name with -o")
+        raise UsageError(
+            "the output is a file, not a folder", where=str(output), next_step="choose another name with -o"
+        )
     if output.is_dir() and any(output.iterdir()):
         if not is_trace(output):
             raise UsageError(
@@ -44,11 +47,15 @@ def run_collected(settings: Settings, program: list[str]) -> int:
     return 128 - status if status < 0 else status
 
 
-def needs_of(invariants: tuple[Path, ...], rules: tuple[Path, ...]) -> Needs:
-    """What the given rule files speak of; everything when none is given."""
-    if not invariants and not rules:
+def needs_for(sources: Sequence[str]) -> Needs:
+    """What the given files and packs of rules speak of; everything when none is given."""
+    if not sources:
         return Needs()
-    return Needs()
+    from traincheck.collect.select import needs_of
+    from traincheck.dsl.load import load_rules
+
+    checked = load_rules(tuple(sources))
+    return needs_of(checked, checked.rules.values())
 
 
 @click.command(
@@ -56,26 +63,48 @@ def needs_of(invariants: tuple[Path, ...], rules: tuple[Path, ...]) -> Needs:
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     short_help="Run a training script and record what it does.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("traincheck-trace"), show_default=True, help="Folder for the trace; an older trace there is replaced.")
-@click.option("--invariants", "-i", type=click.Path(path_type=Path), multiple=True, metavar="FILE", help="Record only what these invariants need.")
-@click.option("--rules", type=click.Path(path_type=Path), multiple=True, metavar="FILE", help="Record also what these rules need.")
-@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Record one step in N.")
-@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Record the first N steps in any case.")
-@click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
-@click.argument("program", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("traincheck-trace"),
+    show_default=True,
+    help="folder for the trace; an older trace there is replaced",
+)
+@click.option(
+    "-i", "--invariants", multiple=True, metavar="FILE", help="record only what these invariants need; repeatable"
+)
+@click.option("--rules", multiple=True, metavar="FILE", help="record what these rules need; repeatable")
+@click.option(
+    "--every", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="record one step in N"
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="record the first N steps in any case",
+)
+@click.option("-m", "module", metavar="MODULE", help="run a module, as python -m does")
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ARGS]...")
 @click.pass_context
 def command(
-    context: click.Context, output: Path, invariants: tuple[Path, ...], rules: tuple[Path, ...], every: int, warmup: int, module: str | None, program: tuple[str, ...],
-) -> int:  # fmt: skip
+    context: click.Context,
+    output: Path,
+    invariants: tuple[str, ...],
+    rules: tuple[str, ...],
+    every: int,
+    warmup: int,
+    module: str | None,
+    program: tuple[str, ...],
+) -> None:
     """Run SCRIPT with its ARGS in a fresh Python and record what training does, without edits to the script."""
     if module is None and not program:
         raise UsageError("no script to run", next_step="traincheck collect [-o TRACE] SCRIPT [ARGS]...")
     if module is None and not Path(program[0]).is_file():
-        raise UsageError("no such script", where=program[0])
-    needs = needs_of(invariants, rules)
+        raise UsageError("no such script", where=program[0], next_step="name a Python file, or use -m MODULE")
+    needs = needs_for((*rules, *invariants))
     prepare_output(output)
-    settings = Settings(trace=output.resolve(), needs=needs, every=every, warmup=warmup, cwd=os.getcwd())
-    status = run_collected(settings, [*(["-m", module] if module else []), *program])
-    if status:
-        context.exit(status)
-    return status
+    settings = Settings(trace=output.resolve(), needs=needs, every=every, warmup=warmup, cwd=str(Path.cwd()))
+    context.exit(run_collected(settings, [*(["-m", module] if module else []), *program]))

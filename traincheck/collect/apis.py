@@ -9,7 +9,7 @@ from traincheck.collect.calls import Api
 from traincheck.collect.needs import Needs
 from traincheck.collect.summaries import qualified
 
-_SKIPPED_BASES = frozenset((object,))
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Apis:
@@ -21,11 +21,14 @@ class Apis:
         self._functions: dict[str, Api] = {}
         self._methods: dict[tuple[type, str], Api] = {}
 
-    def function(self, name: str, names: tuple[str, ...]) -> Api:
-        """The API of a plain function known to users as `name`."""
+    def function(self, name: str, signature: Callable[..., Any] | tuple[str, ...]) -> Api:
+        """The API of a plain function known to users as `name`; `signature` is that of a callable, or the names."""
         found = self._functions.get(name)
         if found is None:
-            found = self._functions[name] = Api(self._buffers.names(name), name, names, self._needs.wants_api((name,)))
+            names, optional = (signature, _NOTHING) if isinstance(signature, tuple) else signature_names(signature)
+            wanted = self._needs.wants_api((name,))
+            found = self._functions[name] = Api(self._buffers.names(name), name, names, wanted, optional)
+            self._generalises(found, (name,))
         return found
 
     def method(self, cls: type, method: str) -> Api:
@@ -33,26 +36,30 @@ class Apis:
         found = self._methods.get((cls, method))
         if found is None:
             name = f"{qualified(cls)}.{method}"
-            bases = [
-                f"{qualified(base)}.{method}" for base in cls.__mro__[1:] if getattr(base, method, None) is not None
-            ]
-            bases = [base for base in bases if not base.startswith("object.")]
-            names = signature_names(getattr(cls, method))[1:]
-            found = Api(self._buffers.names(name), name, names, self._needs.wants_api((name, *bases)))
+            inherited = getattr(object, method, None)
+            bases = [base for base in cls.__mro__[1:] if getattr(base, method, inherited) is not inherited]
+            known = (name, *(f"{qualified(base)}.{method}" for base in bases))
+            names, optional = signature_names(getattr(cls, method))
+            found = Api(self._buffers.names(name), name, names[1:], self._needs.wants_api(known), optional)
             self._methods[cls, method] = found
-            for base in bases:
-                self._buffers.add("subclasses", found.number, self._buffers.names(base))
+            self._generalises(found, known)
         return found
 
+    def _generalises(self, api: Api, names: tuple[str, ...]) -> None:
+        """Write that a call of `api` is one of each of `names`, its own included: rules ask for base and own alike."""
+        for name in names:
+            self._buffers.add("subclasses", api.number, self._buffers.names(name))
 
-def signature_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of the parameters that can be passed by position; `*args` ends them."""
+
+def signature_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The parameters that can be passed by position, and those whose default is None."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        return ()
+        return (), _NOTHING
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(parameter.name for parameter in parameters if parameter.kind in positional)
+    names = tuple(parameter.name for parameter in parameters if parameter.kind in positional)
+    return names, frozenset(parameter.name for parameter in parameters if parameter.default is None)
 
 
 def bind(

@@ -67,7 +67,7 @@ class Buffers:
     def drain(self) -> dict[str, list[Any]]:
         """Take all waiting rows. Families that are referred to are taken last, so that no reference dangles."""
         taken: dict[str, list[Any]] = {}
-        for name in reversed(FAMILIES):
+        for name in reversed(list(FAMILIES)):
             rows: list[Any] = self._packed[name] if name in self._packed else self._text(name)
             count = len(rows)
             taken[name] = rows[:count]

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 from threading import get_ident
 from types import FrameType
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.contexts import Contexts
+from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
 from traincheck.collect.sites import Sites
 from traincheck.collect.summaries import SetTable, Summaries, qualified
@@ -28,13 +28,15 @@ class Api:
 
     __slots__ = ("args", "group", "name", "names", "number", "results", "wanted")
 
-    def __init__(self, number: int, name: str, names: tuple[str, ...], wanted: bool) -> None:
+    def __init__(
+        self, number: int, name: str, names: tuple[str, ...], wanted: bool, optional: frozenset[str] = frozenset()
+    ) -> None:
         self.number = number
         self.name = name
         self.names = names
         self.wanted = wanted
         self.group = ""
-        self.args = SetTable()
+        self.args = SetTable(optional)
         self.results = SetTable()
 
 
@@ -42,7 +44,8 @@ class Open:
     """A call that has been entered: what its row needs when it ends, and what its callees inherit."""
 
     __slots__ = (
-        "api", "args", "contexts", "enter", "forward", "parent", "receiver", "site", "stage", "thread", "time", "training",
+        "api", "args", "contexts", "enter", "forward", "parent", "receiver", "site", "stage", "thread", "time",
+        "training",
     )  # fmt: skip
 
     api: Api
@@ -74,12 +77,13 @@ class Calls:
     """The recorder of calls. `enter` and `leave` are the hot path."""
 
     def __init__(
-        self, buffers: Buffers, contexts: Contexts, summaries: Summaries, sites: Sites, objects: Objects
+        self, buffers: Buffers, contexts: Contexts, summaries: Summaries, sites: Sites, objects: Objects, needs: Needs
     ) -> None:
         self._buffers = buffers
         self._next_id = buffers.next_id
         self._contexts = contexts.current
-        self._summaries = summaries
+        self._wants_contexts, self._wants_sites = needs.contexts, needs.sites
+        self._wants_args, self._wants_results = needs.args, needs.results
         self._describe = summaries.describe
         self._sites = sites
         self._objects = objects
@@ -116,9 +120,9 @@ class Calls:
         opened.thread = thread.number
         opened.forward = forward
         opened.receiver = NULL if receiver is None else self._objects(receiver)
-        opened.site = self._sites(frame)
-        opened.contexts = self._contexts(opened.training)
-        opened.args = self._describe(api.args, names, items, enter, 0, hashed)
+        opened.site = self._sites(frame) if self._wants_sites else NULL
+        opened.contexts = self._contexts(opened.training) if self._wants_contexts else NULL
+        opened.args = self._describe(api.args, names, items, enter, 0, hashed) if self._wants_args else NULL
         opened.time = time.time_ns()
         stack.append(opened)
         return opened
@@ -127,7 +131,9 @@ class Calls:
         """Close a call that returned."""
         api = opened.api
         kind = type(result)
-        if kind is tuple or kind is list:
+        if not self._wants_results:
+            results = NULL
+        elif kind is tuple or kind is list:
             names = [str(index) for index in range(len(result))][:16]
             results = self._describe(api.results, names, result, opened.enter, LINK_RESULT, hashed)
         else:
@@ -171,6 +177,3 @@ class Calls:
 def caller(depth: int) -> FrameType | None:
     """The frame `depth` above the function that asks."""
     return sys._getframe(depth + 1)
-
-
-Recorder = Callable[..., Any]

@@ -23,17 +23,16 @@ class _Running:
         self.flusher.start()
 
 
-_running: _Running | None = None
+_running: list[_Running] = []  # at most one
 
 
 def start_from_environment() -> None:
     """Start collecting if this process was told to; never raises."""
-    global _running
     try:
         settings = Settings.from_environment()
-        if settings is None or _running is not None:
+        if settings is None or _running:
             return
-        _running = _Running(settings, None)
+        _running.append(_Running(settings, None))
         atexit.register(stop)
         multiprocessing.util.Finalize(None, stop, exitpriority=-100)
     except Exception:
@@ -45,8 +44,9 @@ def start_from_environment() -> None:
 
 def stop() -> None:
     """Write what is left; safe to call twice and from a forked child."""
-    if _running is not None and _running.pid == os.getpid():
-        try:
-            _running.flusher.stop()
-        except Exception:
-            _running.monitor.fail()
+    for running in _running:
+        if running.pid == os.getpid():
+            try:
+                running.flusher.stop()
+            except Exception:
+                running.monitor.fail()

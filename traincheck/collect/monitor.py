@@ -1,5 +1,6 @@
 """The collector of one process: everything it knows, and what it does at the events that matter."""
 
+import math
 import sys
 import threading
 import traceback
@@ -43,7 +44,7 @@ class Monitor:
         self.contexts = Contexts(self.buffers, {"worker": worker} if worker is not None else {})
         self.sites = Sites(self.buffers.names, settings.cwd)
         self.summaries = Summaries(self.buffers, self.tensors.token, fingerprint)
-        self.calls = Calls(self.buffers, self.contexts, self.summaries, self.sites, self.objects)
+        self.calls = Calls(self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs)
         self.apis = Apis(self.buffers, self.needs)
         self.modules = Modules()
         self.variables = Variables(self.buffers, self.objects, self.modules)
@@ -126,6 +127,11 @@ class Monitor:
             for index, group in enumerate(optimizer.param_groups):
                 self.metric(opened.enter, f"lr.{index}", group.get("lr"))
 
+    def ranked(self) -> None:
+        """The process has learned its place among the others."""
+        rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        self.buffers.process += [("rank", str(rank)), ("world", str(world))]
+
     def metric(self, seq: int, name: str, value: Any) -> None:
         """A number at an event."""
         if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_cpu:
@@ -137,12 +143,11 @@ class Monitor:
         owner, names = self.objects(optimizer), self.buffers.names
         for index, group in enumerate(optimizer.param_groups):
             for key, value in group.items():
-                if isinstance(value, torch.Tensor) and value.numel() == 1:
-                    value = value.item()
-                if value is None or isinstance(value, bool | int | float | str):
-                    number = float(value) if isinstance(value, int | float) else float("nan")
+                plain = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+                if plain is None or isinstance(plain, bool | int | float | str):
+                    number = float(plain) if isinstance(plain, int | float) else math.nan
                     self.buffers.add(
-                        "hyperparameters", owner, index, names(key), names(values.canonical(value)), number
+                        "hyperparameters", owner, index, names(key), names(values.canonical(plain)), number
                     )
 
 

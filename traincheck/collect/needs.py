@@ -63,8 +63,12 @@ class Needs:
     @classmethod
     def from_mapping(cls, document: dict[str, Any]) -> Self:
         """Build from plain values; lists become tuples, unknown keys are ignored."""
-        known = {key: value for key, value in document.items() if key in cls.__dataclass_fields__}
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
+        known: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in document.items()
+            if key in cls.__dataclass_fields__
+        }
+        return cls(**known)
 
     def __or__(self, other: "Needs") -> "Needs":
         """What both need together."""
@@ -73,4 +77,4 @@ class Needs:
             key: (value or theirs[key]) if isinstance(value, bool) else tuple(dict.fromkeys((*value, *theirs[key])))
             for key, value in mine.items()
         }
-        return Needs(**merged)
+        return Needs.from_mapping(merged)

@@ -8,7 +8,7 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
-from traincheck.trace.layout import LINK_HASHED, LINK_RESULT
+from traincheck.trace.layout import LINK_HASHED
 
 _SCALARS = frozenset((bool, int, float, str, type(None)))
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
@@ -28,9 +28,10 @@ def qualified(kind: type) -> str:
 class SetTable:
     """The sets of one API (its arguments, or its results), by what they are made of."""
 
-    __slots__ = ("known",)
+    __slots__ = ("known", "optional")
 
-    def __init__(self) -> None:
+    def __init__(self, optional: frozenset[str] = frozenset()) -> None:
+        self.optional = optional  # parameters whose default is None: a None says nothing
         self.known: dict[tuple[Any, ...], int] = {}
 
 
@@ -89,7 +90,7 @@ class Summaries:
         return (_Nested, type(value), len(pairs), tuple(found))
 
     def _link(self, call: int, name: str, value: Any, flags: int, hashed: bool) -> None:
-        token = self._token(value) if not flags & LINK_RESULT else self._token(value)
+        token = self._token(value)
         fingerprint = self._fingerprint(value) if hashed else 0
         if token != NULL or fingerprint:
             self._append_link(
@@ -99,16 +100,17 @@ class Summaries:
             )
 
     def _new_set(self, table: SetTable, names: Sequence[str], key: tuple[Any, ...]) -> int:
+        optional = table.optional
         rows: list[tuple[Any, ...]] = []
         exact = len(table.known) < _MAX_SETS
         for name, entry in zip(names, key, strict=False):
-            if not name.startswith("_"):
+            if not name.startswith("_") and not (entry == _ABSENT and name in optional):
                 rows.extend(_rows(name, entry, exact))
         shared = tuple(rows)
         known = self._ids.get(shared)
         if known is None:
             known = self._ids[shared] = len(self._ids)
-            for row in shared or ():
+            for row in shared:
                 self._write(known, row)
         if exact:
             table.known[key] = known
@@ -121,6 +123,9 @@ class Summaries:
             "valuesets", number, self._names(name), intern(kind), intern(value), intern(value_class),
             math.nan if amount is None else amount, intern(dtype), intern(shape), intern(device),
         )  # fmt: skip
+
+
+_ABSENT = (type(None), None)
 
 
 class _Nested:

@@ -43,11 +43,13 @@ class Targets:
         self._install_functional()
         self._install_autograd()
         self._install_modules()
-        for base in (Optimizer, LRScheduler, DataLoader, Sampler):
+        bases: tuple[type[Any], ...] = (Optimizer, LRScheduler, DataLoader, Sampler)
+        for base in bases:
             for cls in _with_subclasses(base):
                 self.prepare(cls)
         self._install_loading()
         self._install_scaler()
+        self._install_distributed()
 
     def remove(self) -> None:
         """Take every recorder out again."""
@@ -152,9 +154,7 @@ class Targets:
             loader = monitor.loaders.get(args[0]) or args[0]
             return monitor.apis.function(f"{_LOADER}.__next__", ()), loader, ()
 
-        self.watcher.identified(
-            _BaseDataLoaderIter.__next__, identify, Hooks(before=self._starter, hash_results=True)
-        )
+        self.watcher.identified(_BaseDataLoaderIter.__next__, identify, Hooks(before=self._starter, hash_results=True))
         for method in ("__init__", "__iter__"):
             self.watcher.method(getattr(DistributedSampler, method), method)
 
@@ -172,6 +172,17 @@ class Targets:
         self.watcher.method(scaler.unscale_, "unscale_", Hooks(after=self._sweep_grads))
         for method in ("update", "scale"):
             self.watcher.method(getattr(scaler, method), method)
+
+    def _install_distributed(self) -> None:
+        if not torch.distributed.is_available():
+            return
+        monitor = self.monitor
+        self.watcher.function(
+            torch.distributed.init_process_group,
+            "torch.distributed.init_process_group",
+            Hooks(after=lambda thread, opened, receiver, result: monitor.ranked()),
+        )
+        self.watcher.method(torch.nn.parallel.DistributedDataParallel.__init__, "__init__")
 
     def _module_built(self, args: tuple[Any, ...]) -> None:
         self.monitor.modules.add(args[0])
@@ -208,7 +219,7 @@ class Targets:
 _LOADER = "torch.utils.data.dataloader.DataLoader"
 
 
-def _with_subclasses(base: type) -> Iterator[type]:
+def _with_subclasses(base: type[Any]) -> Iterator[type[Any]]:
     yield base
     for cls in base.__subclasses__():
         yield from _with_subclasses(cls)
@@ -216,7 +227,7 @@ def _with_subclasses(base: type) -> Iterator[type]:
 
 def _dispatched(function: FunctionType) -> Any:
     """The function that carries the signature when `function` only chooses between two (max_pool2d)."""
-    if function.__name__ == "fn" and function.__closure__:
+    if function.__code__.co_name == "fn" and function.__closure__:
         cells = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
         if "if_false" in cells:
             return cells["if_false"].cell_contents

@@ -166,7 +166,8 @@ def _values(column: str, is_result: bool) -> Callable[[RawProcess], Columns]:
             "call": process.ids(call),
             "name": _texts(process, name),
             **{
-                key: _texts(process, sets[key][member]) for key in ("type", "value", "class", "dtype", "shape", "device")
+                key: _texts(process, sets[key][member])
+                for key in ("type", "value", "class", "dtype", "shape", "device")
             },
             "number": sets["number"][member],
             "tensor": process.ids(tensor),

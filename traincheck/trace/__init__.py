@@ -20,8 +20,8 @@ A call is written when it ends. Calls that are open when a batch is written are 
 later row of the same call replaces the earlier one. The same holds for variables, whose later rows rename them.
 
 Batches are flushed whole, at step ends and at least every second. A process that ends normally writes the
-end-of-stream mark and a mark of kind `MARK_END`; after `kill -9` the streams are read up to their last whole batch. A mark of
-kind `MARK_FLUSHED` tells a follower that every row of the events before it is there.
+end-of-stream mark and a mark of kind `MARK_END`; after `kill -9` the streams are read up to their last whole
+batch. A mark of kind `MARK_FLUSHED` tells a follower that every row of the events before it is there.
 
 Readers ignore columns and families they do not know and refuse another major version.
 """
