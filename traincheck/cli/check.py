@@ -1,8 +1,11 @@
 """`traincheck check`: check traces against invariants."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,11 +16,13 @@ from traincheck.cli.common import engine_option, progress, rules_option, traces_
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl.load import load_rules
 from traincheck.errors import UsageError
-from traincheck.explain import Explanation, explain_violation
 from traincheck.facts import Facts
 from traincheck.files import write_whole
 from traincheck.report.json import as_json
 from traincheck.report.text import as_text
+
+if TYPE_CHECKING:
+    from traincheck.explain import Explanation
 
 _LEVELS = ("note", "warning", "error")
 
@@ -32,7 +37,11 @@ EXIT_HELD, EXIT_VIOLATED, EXIT_NOTHING_CHECKED = 0, 1, 3
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="write the report here instead of to standard output")
 @click.option(
-    "--fail-on", type=click.Choice(_LEVELS), default="warning", show_default=True, help="least severity that exits with 1"
+    "--fail-on",
+    type=click.Choice(_LEVELS),
+    default="warning",
+    show_default=True,
+    help="least severity that exits with 1",
 )
 @engine_option
 def command(
@@ -53,6 +62,8 @@ def command(
     explanations: dict[str, Explanation] = {}
 
     def prove(facts: Facts, violation: Violation) -> None:
+        from traincheck.explain import explain_violation  # loads the reference engine, which only this needs
+
         explanations[violation.law.id] = explain_violation(checked, facts, violation)
 
     hooks = {"on_violation": prove} if explain else {}
