@@ -64,9 +64,9 @@ def _build(source: Source, start: str) -> Any:
     except UnexpectedInput as error:
         raise explain(source, error) from None
     except VisitError as error:
+        if isinstance(error.orig_exc, RecursionError):
+            raise RuleError("the text is nested too deeply", where=source.path) from None
         raise error.orig_exc from None
-    except RecursionError:
-        raise RuleError("the text is nested too deeply", where=source.path) from None
 
 
 def _check_version(source: Source, version: str) -> None:
