@@ -23,7 +23,7 @@ def arities(defines: Sequence[Define], problems: Problems) -> dict[str, int]:
             advice = "choose another name for what you derive"
             problems.add(f"'{head.relation}' is a relation of the trace and cannot be defined", head.position, advice)
             continue
-        if not head.positional:
+        if not head.positional and not head.named:
             problems.add(
                 f"'{head.relation}' has no terms", head.position, "a definition has at least one: define p(C) :- ..."
             )
