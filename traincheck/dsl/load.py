@@ -6,7 +6,9 @@ from pathlib import Path
 from traincheck.dsl.checker import Checked, check
 from traincheck.dsl.declare import did_you_mean
 from traincheck.dsl.parse import parse_file
-from traincheck.errors import UsageError
+from traincheck.dsl.report import raise_all
+from traincheck.dsl.syntax import RuleFile
+from traincheck.errors import RuleError, UsageError
 from traincheck.library import library_folder
 
 SUFFIX = ".rules"
@@ -18,15 +20,29 @@ def load_rules(paths: Sequence[str | Path], with_standard: bool = True) -> Check
     `with_standard` adds the whole shipped library. A file named twice is loaded once. UsageError for a path that is
     not there, RuleError for what is wrong inside.
     """
-    files = dict.fromkeys(file.resolve() for file in standard_files()) if with_standard else {}
+    files = dict.fromkeys(standard_files()) if with_standard else {}
     for path in paths:
         files |= dict.fromkeys(file.resolve() for file in rule_files(path))
-    return check([parse_file(_shown(file)) for file in files])
+    parsed, errors = parse_files(list(files))
+    raise_all(errors)
+    return check(parsed)
+
+
+def parse_files(files: Sequence[Path]) -> tuple[list[RuleFile], list[RuleError]]:
+    """Every file that parses, named as people would write its path, and the errors of the others."""
+    parsed: list[RuleFile] = []
+    errors: list[RuleError] = []
+    for file in files:
+        try:
+            parsed.append(parse_file(_shown(file)))
+        except RuleError as error:
+            errors.append(error)
+    return parsed, errors
 
 
 def standard_files() -> list[Path]:
     """Every file of the shipped library, sorted."""
-    return sorted(library_folder("rules").rglob(f"*{SUFFIX}"))
+    return sorted(file.resolve() for file in library_folder("rules").rglob(f"*{SUFFIX}"))
 
 
 def rule_files(path: str | Path) -> list[Path]:
@@ -43,7 +59,8 @@ def rule_files(path: str | Path) -> list[Path]:
 
 
 def _pack(name: str) -> Iterator[Path]:
-    packs = {file.relative_to(library_folder("rules")).with_suffix("").as_posix(): file for file in standard_files()}
+    folder = library_folder("rules").resolve()
+    packs = {file.relative_to(folder).with_suffix("").as_posix(): file for file in standard_files()}
     for pack, file in packs.items():
         if pack == name or pack.startswith(f"{name}/"):
             yield file

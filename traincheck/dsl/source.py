@@ -25,7 +25,8 @@ class Source:
     def error(self, what: str, at: Position, next_step: str | None = None) -> RuleError:
         """The error `what` at `at`, with the line shown above a caret."""
         lines = self.text.split("\n")
-        shown = lines[at.line - 1].rstrip().expandtabs(1) if self.text and 0 < at.line <= len(lines) else None
+        line = lines[at.line - 1].rstrip() if self.text and 0 < at.line <= len(lines) else None
+        shown = None if line is None else "".join(char if char.isprintable() else " " for char in line)
         return RuleError(
             what,
             where=f"{self.path}:{at.line}:{at.column}" if at.line else self.path,

@@ -1,0 +1,78 @@
+"""`traincheck rules`: what rules there are, what one says, and whether a file of them is good."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from traincheck.dsl import catalog
+from traincheck.dsl.checker import problems
+from traincheck.dsl.load import load_rules, parse_files, rule_files, standard_files
+
+__all__ = ["command"]
+
+_MORE_RULES = click.option(
+    "--rules", "more", multiple=True, metavar="FILE|DIR", help="Also these rules, besides the shipped ones."
+)
+
+
+@click.group()
+def command() -> None:
+    """Show, explain and check rules."""
+
+
+@command.command("list")
+@_MORE_RULES
+@click.option("--kind", type=click.Choice(catalog.KINDS), help="Only entries of this kind.")
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def list_rules(more: Sequence[str], kind: str | None, style: str) -> None:
+    """List rules, templates, derived predicates and the relations of a trace."""
+    entries = [entry for entry in catalog.entries(load_rules(more)) if kind in (None, entry.kind)]
+    if style == "json":
+        click.echo(json.dumps({"schema_version": 1, "rules": [entry.as_dict() for entry in entries]}, indent=2))
+    else:
+        for shown in catalog.KINDS:
+            _print_table(shown, [entry for entry in entries if entry.kind == shown])
+
+
+@command.command("show")
+@click.argument("name")
+@_MORE_RULES
+def show_rule(name: str, more: Sequence[str]) -> None:
+    """Print the rule, template, predicate or relation NAME and where it is defined."""
+    click.echo(catalog.show(load_rules(more), name))
+
+
+@command.command("check")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def check_rules(files: Sequence[str]) -> int:
+    """Check rule files (or folders of them) against the language and the shipped rules.
+
+    Prints one line for each good file; exits with 2 when one is bad.
+    """
+    asked = list(dict.fromkeys(file.resolve() for path in files for file in rule_files(path)))
+    library = [file for file in standard_files() if file not in asked]
+    parsed, errors = parse_files([*library, *asked])
+    if not errors:  # a file that does not parse would make the others lack what it defines
+        errors = problems(parsed)
+    for error in errors:
+        click.echo(str(error), err=True)
+    bad = {(error.where or "").rsplit(":", 2)[0] for error in errors}  # where is path:line:column
+    for file in parsed:
+        if file.path not in bad and Path(file.path).resolve() in asked:
+            click.echo(f"{file.path}: ok, {catalog.count(file)}")
+    return 2 if errors else 0
+
+
+def _print_table(kind: str, entries: Sequence[catalog.Entry]) -> None:
+    """One kind's entries below a heading, columns as wide as their widest cell."""
+    if not entries:
+        return
+    parameters = {"predicate": "TERMS", "relation": "COLUMNS"}.get(kind, "PARAMETERS")
+    rows = [("NAME", "KIND", parameters, "TITLE")]
+    rows += [(entry.name, kind, ", ".join(name for name, _ in entry.parameters), entry.title) for entry in entries]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo()
