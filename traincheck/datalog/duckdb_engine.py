@@ -59,8 +59,9 @@ class DuckDBSession:
         if threads is not None:
             config["threads"] = threads
         self.connection = duckdb.connect(":memory:", config=config)
-        self.connection.execute("SET enable_progress_bar = false")
-        self.connection.execute("SET python_enable_replacements = false")
+        self._own = self.connection.cursor()  # a result that the caller has not read to its end stays undisturbed
+        self._own.execute("SET enable_progress_bar = false")
+        self._own.execute("SET python_enable_replacements = false")
 
     def __enter__(self) -> "DuckDBSession":
         return self
@@ -72,6 +73,7 @@ class DuckDBSession:
 
     def close(self) -> None:
         """Drop every table and give the memory back."""
+        self._own.close()
         self.connection.close()
 
     def solve(self, program: Program, goals: Sequence[str]) -> dict[str, pa.Table]:
@@ -92,8 +94,8 @@ class DuckDBSession:
         made = self._derive(plan(program, goals))
         for goal in [goal for goal in made if goal in goals]:
             name = table_name(goal)
-            self.connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
-            self.connection.execute(f"ALTER TABLE {quoted(made.pop(goal))} RENAME TO {quoted(name)}")
+            self._own.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+            self._own.execute(f"ALTER TABLE {quoted(made.pop(goal))} RENAME TO {quoted(name)}")
             self._tables[goal] = name
             self._derived.add(goal)
         self._drop(made.values())
@@ -150,9 +152,7 @@ class DuckDBSession:
                     known = quoted(made[predicate])
                     self._create(following[predicate], Query(f"({found.text}) EXCEPT FROM {known}", found.parameters))
                 for predicate in stratum.predicates:
-                    self.connection.execute(
-                        f"INSERT INTO {quoted(made[predicate])} FROM {quoted(following[predicate])}"
-                    )
+                    self._own.execute(f"INSERT INTO {quoted(made[predicate])} FROM {quoted(following[predicate])}")
                 recent, following = following, recent
         finally:
             self._drop((*recent.values(), *following.values()))
@@ -165,9 +165,9 @@ class DuckDBSession:
         table = self._facts.get(predicate)
         if table is None:
             columns = ", ".join(f"c{i} {SQL_TYPES[kind]}" for i, kind in enumerate(types)) or "c0 BIGINT"
-            self.connection.execute(f"CREATE TABLE {quoted(name)} ({columns})")
+            self._own.execute(f"CREATE TABLE {quoted(name)} ({columns})")
         elif not types:
-            self.connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT 1::BIGINT AS c0 WHERE {table.num_rows > 0}")
+            self._own.execute(f"CREATE TABLE {quoted(name)} AS SELECT 1::BIGINT AS c0 WHERE {table.num_rows > 0}")
         else:
             self._copy(name, table, types)
         self._tables[predicate] = name
@@ -181,23 +181,22 @@ class DuckDBSession:
             f"CAST(c{i} AS {SQL_TYPES[kind]}) AS {quoted(column)}"
             for i, (column, kind) in enumerate(zip(names, types, strict=True))
         )
-        self.connection.register("_incoming", arrow)
+        self._own.register("_incoming", arrow)
         try:
-            self.connection.execute(f"CREATE TABLE {quoted(name)} AS SELECT {columns} FROM _incoming")
+            self._own.execute(f"CREATE TABLE {quoted(name)} AS SELECT {columns} FROM _incoming")
         finally:
-            self.connection.unregister("_incoming")
+            self._own.unregister("_incoming")
 
     def _create(self, name: str, query: Query) -> None:
-        self.connection.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS {query.text}", dict(query.parameters))
+        self._own.execute(f"CREATE OR REPLACE TABLE {quoted(name)} AS {query.text}", dict(query.parameters))
 
     def _count(self, name: str) -> int:
-        row = self.connection.execute(f"SELECT COUNT(*) FROM {quoted(name)}").fetchone()
-        return int(row[0]) if row else 0
+        return int(self._own.execute(f"SELECT COUNT(*) FROM {quoted(name)}").fetchall()[0][0])
 
     def _drop(self, names: Iterable[str]) -> None:
         for name in list(names):
-            self.connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+            self._own.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
 
     def _fetch(self, name: str, types: Sequence[ColumnType]) -> pa.Table:
         columns = ", ".join(f"c{i}" for i in range(max(1, len(types))))
-        return self.connection.sql(f"SELECT DISTINCT * FROM {quoted(name)} AS t({columns})").to_arrow_table()
+        return self._own.sql(f"SELECT DISTINCT * FROM {quoted(name)} AS t({columns})").to_arrow_table()

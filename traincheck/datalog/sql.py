@@ -4,6 +4,7 @@ Constants always travel as bound parameters and identifiers are always quoted, s
 is ever read as SQL.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,9 +79,9 @@ class RuleCompiler:
         self._parameters, self._aliases = {}, 0
         selects = [self._rule(rule, {}) for rule in rules]
         selects += [self._rule(rule, {position: table}) for rule, position, table in deltas]
-        if len(selects) == 1:
-            return Query(selects[0].replace("SELECT ", "SELECT DISTINCT ", 1), dict(self._parameters))
-        return Query(" UNION ".join(selects), dict(self._parameters))
+        text = selects[0].replace("SELECT ", "SELECT DISTINCT ", 1) if len(selects) == 1 else " UNION ".join(selects)
+        used = set(re.findall(r"\$(p\d+)\b", text))  # a variable that stands for a constant may not be used at all
+        return Query(text, {name: value for name, value in self._parameters.items() if name in used})
 
     def nothing(self, predicate: str) -> Query:
         """No facts, in the columns of `predicate`."""

@@ -79,9 +79,13 @@ class Prover:
             elif isinstance(term, Variable):
                 free.setdefault(term.name, []).append(position)
         columns = [relation.column(position) for position in range(len(atom.terms))]
-        found = {}
+        found: dict[tuple[ConstantValue | None, ...], None] = {}
         for number in relation.matching(known):
             row = [column[number] for column in columns]
-            if all(len({row[position] for position in places} | {None}) == 2 for places in free.values()):
+            if all(_one_value([row[position] for position in places]) for places in free.values()):
                 found[tuple(None if value is None else interner.values[value] for value in row)] = None
         return list(found)
+
+
+def _one_value(values: Sequence[int | None]) -> bool:
+    return None not in values and len(set(values)) == 1
