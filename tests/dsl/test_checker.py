@@ -52,6 +52,11 @@ BAD = [
         "'Y' is local to a count, but used outside",
     ),
     (template(head="t(Api: api, B: api)"), "1:22", "nothing in the template binds parameter 'B'"),
+    (
+        template(when="call(C, stage: K), K != Api", expect="call(_, api: Api, parent: C)"),
+        "3:32",
+        "unsafe variable 'Api'",
+    ),
     (template(expect="not call(D, parent: C)"), "4:19", "unsafe variable 'D'"),
     # sorts
     ("define p(X) :- call(X, step: X).", "1:30", "'X' is a step here, but a call before"),
@@ -90,6 +95,7 @@ BAD = [
     (template(head="t(Api: api, Api: api)"), "1:22", "parameter 'Api' is declared twice"),
     (template(title="{Ap}"), "2:3", "the title speaks of '{Ap}'|did you mean 'Api'?"),
     (template(within="X"), "5:10", "'within' speaks of 'X', which 'when' does not"),
+    (template(when="call(C, api: Api), count { X : call(X) } > 1", within="X"), "5:10", "which 'when' does not bind"),
     (template(within="step C"), "5:15", "'C' is a call, 'within' needs a step"),
     (template(when="call(C, api: Api, step: S)", within="S"), "5:10", "write 'within step S'"),
     (template(when="call(C, api: Api, step: S)", within="epoch S"), "5:16", "nothing says when an epoch ends"),

@@ -10,7 +10,6 @@ from traincheck.dsl.scope import Scope
 from traincheck.dsl.signature import Signatures
 from traincheck.dsl.sorts import describe, describe_literal, literal_type
 from traincheck.dsl.syntax import Feature, Invariant, Rule, Template, Within
-from traincheck.dsl.walk import names_of_all
 from traincheck.schema import IDENTITY_SORTS, SORTS
 
 GIVEN_SORTS = ("call", "variable", "window")
@@ -40,8 +39,8 @@ def check_template(template: Template, signatures: Signatures, problems: Problem
     scope = scope_of(template, signatures, problems)
     for formulas in (template.when, template.expect, template.propose):
         scope.check(formulas)
-    found = check_safety(template.when, parameters, problems)
-    bound = check_safety(template.expect, found, problems)
+    found = check_safety(template.when, frozenset(), problems)  # examples come from 'when' alone
+    bound = check_safety(template.expect, found | parameters, problems)
     proposed = check_safety(template.propose, bound, problems)
     check_locals([(template.when, found), (template.expect, bound), (template.propose, proposed)], problems)
     bindable = bound_by((*template.when, *template.expect, *template.propose))
@@ -128,9 +127,9 @@ def _check_within(
         problems.add("nothing says when an epoch ends", within.position, "define closed_epoch(E)")
     if within.name is None:
         return
-    if within.name not in {name.text for name in names_of_all(law.when)}:
-        what = f"'within' speaks of '{within.name}', which 'when' does not"
-        problems.add(what, within.position, "the window is one that 'when' finds")
+    if within.name not in bound_by(law.when):
+        what = f"'within' speaks of '{within.name}', which 'when' does not bind"
+        problems.add(what, within.position, "name a variable of an atom in 'when'")
         return
     sorts = scope.sorts.get(within.name)
     wanted = _WINDOWS.get(within.kind)
@@ -141,12 +140,14 @@ def _check_within(
 
 
 def _check_given(template: Template, scope: Scope, problems: Problems) -> None:
-    in_when = {name.text for name in names_of_all(template.when)}
+    in_when = bound_by(template.when)
     for name in template.given:
         at = template.places.get(f"given {name}", template.position)
         sorts = scope.sorts.get(name, frozenset())
         if name not in in_when:
-            problems.add(f"'given' speaks of '{name}', which 'when' does not", at, "name a variable that 'when' binds")
+            problems.add(
+                f"'given' speaks of '{name}', which 'when' does not bind", at, "name a variable of an atom in 'when'"
+            )
         elif sorts and not sorts & set(GIVEN_SORTS):
             problems.add(f"'{name}' is {describe(sorts)}, which has no properties", at, _GIVEN_ADVICE)
 
