@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from traincheck.facts import recorded
 from traincheck.facts.closure import enclosing
 from traincheck.facts.raw import Ints, RawProcess, last_rows
 from traincheck.schema import RELATIONS, Relation
@@ -60,8 +61,9 @@ def _common(process: RawProcess, count: int) -> Columns:
     return {"rank": _constant(process.rank, count), "process": _constant(process.base, count)}
 
 
-def _steps_of(process: RawProcess, seq: Ints) -> Ints:
-    return _constant(None, len(seq)) if process.worker else process.step_of(seq)
+def _steps_of(process: RawProcess, seq: Ints) -> Any:
+    """The step column of these events; an Arrow array, as an imported trace may record a step -1."""
+    return _constant(None, len(seq)) if process.worker else pa.array(process.step_of(seq), pa.int64())
 
 
 def _process(process: RawProcess) -> Columns:
@@ -86,18 +88,18 @@ def _step(process: RawProcess) -> Columns:
     # the events of a step are numbered between its bounds; the id of a window is its own kind of number
     ids = process.base + (1 << 39) + np.arange(count, dtype=np.int64)
     return {
-        "id": ids, "step": np.arange(count, dtype=np.int64), "enter": enter, "exit": leave, "closed": closed,
+        "id": ids, "step": pa.array(process.step_numbers[:count]), "enter": enter, "exit": leave, "closed": closed,
         **_common(process, count),
     }  # fmt: skip
 
 
 def _window(process: RawProcess) -> Columns:
     count = 0 if process.worker else 1
-    last = len(process.boundaries) - 1
+    numbers = process.step_numbers
     return {
         "rank": _constant(process.rank, count),
-        "first_step": _constant(0, count),
-        "last_step": _constant(last, count),
+        "first_step": pa.array([int(numbers.min())] * count, pa.int64()),
+        "last_step": pa.array([int(numbers.max())] * count, pa.int64()),
         "complete": ["true"] * count,
     }
 
@@ -337,6 +339,10 @@ _BUILDERS: Mapping[str, Callable[[RawProcess], Columns]] = {
     "subclass": _subclass,
     "ordinal": _ordinal,
     "invokes": _invokes,
+    "record": lambda process: recorded.record(process, _steps_of),
+    "property": recorded.properties,
+    "part": recorded.parts,
+    "span": recorded.spans,
 }
 
 __all__ = ["MARK_STEP", "build", "relation_schema"]

@@ -43,11 +43,25 @@ class RawProcess:
         return self.info.get("role") == "worker"
 
     @cached_property
-    def boundaries(self) -> Ints:
-        """The first event of each step, in order; step 0 begins at the first event."""
+    def _steps(self) -> tuple[Ints, Ints]:
+        """First event and number of each step, in order; step 0 begins at the first event unless a mark does."""
         marks = self.families["marks"]
-        seq = np.asarray(marks["seq"])[np.asarray(marks["kind"]) == MARK_STEP]
-        return np.concatenate([np.zeros(1, np.int64), np.sort(seq).astype(np.int64)])
+        chosen = np.asarray(marks["kind"]) == MARK_STEP
+        seq, step = (np.asarray(marks[name])[chosen].astype(np.int64) for name in ("seq", "step"))
+        if not (seq == 0).any():
+            seq, step = np.append(0, seq), np.append(0, step)
+        order = np.argsort(seq, kind="stable")
+        return seq[order], step[order]
+
+    @property
+    def boundaries(self) -> Ints:
+        """The first event of each step, in order."""
+        return self._steps[0]
+
+    @property
+    def step_numbers(self) -> Ints:
+        """The number of each step; an imported trace may count in its own way, or begin again."""
+        return self._steps[1]
 
     @cached_property
     def ended(self) -> bool:
@@ -63,11 +77,12 @@ class RawProcess:
         return max([int(flushed.max()) if len(flushed) else 0, max(seen) + 1])
 
     def _event_columns(self) -> list[Ints]:
-        return [self.families["calls"]["enter"], self.families["calls"]["exit"], self.families["updates"]["id"]]
+        calls, families = self.families["calls"], self.families
+        return [calls["enter"], calls["exit"], families["updates"]["id"], families["records"]["id"]]
 
     def step_of(self, seq: Ints) -> Ints:
         """The step of each event."""
-        return np.searchsorted(self.boundaries, seq, side="right") - 1
+        return self.step_numbers[np.searchsorted(self.boundaries, seq, side="right") - 1]
 
     def ids(self, local: Any) -> Ints:
         """Ids unique in the trace, NULL kept."""

@@ -81,6 +81,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "point:int8 hashed:int8",
             ),
             _family("metrics", "at:int64 value:float64 name"),
+            # records and spans are written by importers only; records refer to words that are JSON texts
+            _family(
+                "records",
+                "id:int64 call:int64 variable:int64 time:int64 index thread said contexts attributes identity given "
+                "returned sketch",
+            ),
+            _family("spans", "id:int64 variable:int64 begin:int64 end:int64 last:int64 attr value before"),
             _family("marks", "seq:int64 step kind:int8"),
         )
     }

@@ -1,0 +1,128 @@
+"""The training must not notice: same results, same output, same status, nothing left beside the source."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.collect.running import COLLECT, collect, environment, rows, run, write_script
+
+TRAINING = """
+import hashlib
+from torch.utils.data import DataLoader, TensorDataset
+from torch.optim import Adam
+
+model = nn.Sequential(Net(), nn.Dropout(0.5), nn.Linear(2, 2))
+loader = DataLoader(TensorDataset(torch.randn(64, 4), torch.randint(0, 2, (64,))), 16, shuffle=True)
+optimizer = Adam(model.parameters(), lr=0.01)
+for epoch in range(3):
+    for x, y in loader:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        print(repr(loss.item()))
+digest = hashlib.sha256()
+for tensor in model.state_dict().values():
+    digest.update(tensor.numpy().tobytes())
+print(digest.hexdigest(), torch.rand(1).item(), sys.argv[1:])
+"""
+
+
+def test_training_is_bit_identical_and_names_imported_early_are_seen(tmp_path: Path) -> None:
+    watched = run(tmp_path, TRAINING, "--flag", "value")
+    before = {path.name for path in tmp_path.iterdir()}
+    assert before == {"train.py", "trace"}
+    plain = subprocess.run(
+        [sys.executable, "train.py", "--flag", "value"],
+        capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=60, check=True,
+    )  # fmt: skip
+    assert watched.stdout == plain.stdout
+    assert watched.stderr == plain.stderr
+
+
+def test_a_name_imported_before_is_watched_too(tmp_path: Path) -> None:
+    facts = collect(
+        tmp_path,
+        """
+        from torch.nn.functional import relu, linear
+        from torch.nn.utils import clip_grad_norm_
+        from torch.optim import Adam
+        model = nn.Linear(2, 2)
+        optimizer = Adam(model.parameters())
+        relu(linear(torch.ones(1, 2), model.weight)).sum().backward()
+        clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        """,
+    )
+    seen = {row["api"] for row in rows(facts, "call")}
+    assert {
+        "torch.nn.functional.relu", "torch.nn.functional.linear", "torch.nn.utils.clip_grad_norm_",
+        "torch.optim.adam.Adam.step", "torch.optim.adam.Adam.__init__", "torch.Tensor.backward",
+    } <= seen  # fmt: skip
+    sites = {row["site"] for row in rows(facts, "call")}
+    assert all(site.startswith("train.py:") for site in sites)
+
+
+def test_exit_status_and_traceback_are_the_scripts_own(tmp_path: Path) -> None:
+    run(tmp_path, "sys.exit(7)", status=7)
+    done = run(tmp_path, "model = Net()\nmodel(torch.ones(1))\n", status=1)
+    assert "in forward" in done.stderr
+    assert "mat1 and mat2" in done.stderr or "size mismatch" in done.stderr
+
+
+def test_an_exception_is_recorded_with_the_calls_it_passed(tmp_path: Path) -> None:
+    facts = collect(
+        tmp_path,
+        """
+        model = Net()
+        try:
+            model(torch.ones(1, 3))
+        except RuntimeError:
+            pass
+        model.eval()
+        model(torch.ones(1, 4))
+        """,
+    )
+    raised = {row["call"] for row in rows(facts, "raised", type="RuntimeError")}
+    apis = [row["api"] for row in rows(facts, "call") if row["id"] in raised]
+    assert sorted(apis) == sorted(
+        ["__main__.Net.forward", "torch.nn.modules.linear.Linear.forward", "torch.nn.functional.linear"]
+    )
+    assert all(row["outcome"] == "raised" for row in rows(facts, "call") if row["id"] in raised)
+    assert rows(facts, "call", api="__main__.Net.eval")[0]["parent"] is None
+
+
+def test_a_failure_of_the_monitor_is_said_once_and_training_goes_on(tmp_path: Path) -> None:
+    script = write_script(
+        tmp_path,
+        """
+        from traincheck.collect import steps
+        def broken(self, seq):
+            raise ValueError("planted")
+        steps.StepTracker.starter = broken
+        """
+        + "\n".join(f"        {line}" for line in TRAINING.splitlines()),
+    )
+    done = subprocess.run(
+        [*COLLECT, "-o", "trace", str(script)],
+        capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=60, check=False,
+    )  # fmt: skip
+    plain = run(tmp_path, TRAINING)
+    assert done.returncode == 0
+    assert done.stdout == plain.stdout
+    assert done.stderr.count("collection stopped after an internal error") == 1
+    assert "planted" in done.stderr
+
+
+def test_another_sitecustomize_still_runs(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import sys; sys.from_the_other = 1\n")
+    script = write_script(tmp_path, "print(sys.from_the_other, sys.path[0])")
+    done = subprocess.run(
+        [*COLLECT, "-o", "trace", str(script)],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True,
+        env={**environment(), "PYTHONPATH": str(tmp_path / "site")},
+    )  # fmt: skip
+    assert done.stdout.split() == ["1", str(tmp_path)]

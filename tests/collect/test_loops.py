@@ -1,0 +1,136 @@
+"""Steps, stages and updates of real loops, collected from real processes."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.collect.running import apis_by_step, collect, rows
+
+PLAIN = """
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+for _ in range(3):
+    model.train()
+    optimizer.zero_grad()
+    loss_of(model).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    scheduler.step()
+    model.eval()
+    with torch.no_grad():
+        loss_of(model)
+"""
+
+LOOP = ["train", "zero_grad", "forward", "cross_entropy", "backward", "clip_grad_norm_", "step", "step"]
+EVALUATION = ["eval", "forward", "cross_entropy"]
+
+
+def test_a_plain_loop(tmp_path: Path) -> None:
+    facts = collect(tmp_path, PLAIN)
+    steps = apis_by_step(facts)
+    assert steps[0][2:] == LOOP  # the first step also has the two constructors
+    assert steps[1] == steps[2] == EVALUATION + LOOP
+    assert steps[3] == EVALUATION
+    assert [row["closed"] for row in rows(facts, "step")] == ["true"] * 4
+    by_stage = Counter(row["stage"] for row in rows(facts, "call", api="__main__.Net.forward"))
+    assert by_stage == {"init": 1, "train": 2, "eval": 3}
+
+
+def test_updates_belong_to_the_innermost_call(tmp_path: Path) -> None:
+    facts = collect(tmp_path, PLAIN)
+    apis = {row["id"]: row["api"] for row in rows(facts, "call")}
+    names = {row["id"]: row["name"] for row in rows(facts, "variable")}
+    seen = {
+        (names[row["variable"]], row["attr"], apis[row["call"]], row["before"], row["after"])
+        for row in rows(facts, "update", step=1)
+    }
+    assert ("body.weight", "data", "torch.optim.sgd.SGD.step", "nonzero", "nonzero") in seen
+    assert ("body.weight", "grad", "torch.optim.sgd.SGD.zero_grad", "nonzero", "none") in seen
+    assert ("body.weight", "grad", "torch.autograd.backward", "none", "nonzero") in seen
+    assert ("norm.running_mean", "data", "torch.nn.modules.batchnorm.BatchNorm1d.forward", "nonzero", "nonzero") in seen
+    contained = {(row["outer"], row["inner"]) for row in rows(facts, "contains")}
+    for row in rows(facts, "update", step=1):
+        assert (row["call"], row["id"]) in contained
+
+
+def test_states_are_taken_once_a_step(tmp_path: Path) -> None:
+    facts = collect(tmp_path, PLAIN)
+    counted = Counter((row["variable"], row["attr"], row["point"], row["step"]) for row in rows(facts, "state"))
+    assert set(counted.values()) == {1}
+    names = {row["id"]: row["name"] for row in rows(facts, "variable")}
+    assert {names[variable] for variable, attr, point, _ in counted if (attr, point) == ("grad", "before_step")} == {
+        "body.weight", "body.bias", "norm.weight", "norm.bias", "head.weight", "head.bias"
+    }  # fmt: skip
+    assert {"norm.running_mean", "head.bias"} <= {names[v] for v, attr, _, _ in counted if attr == "data"}
+
+
+SHAPES = {
+    "skipped scaler step": (
+        """
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu")
+for index in range(4):
+    optimizer.zero_grad()
+    loss = loss_of(model)
+    scaler.scale(loss * float("inf") if index == 1 else loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+""",
+        4,
+    ),
+    "closure": (
+        """
+model = Net()
+optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)
+def closure():
+    optimizer.zero_grad()
+    loss = loss_of(model)
+    loss.backward()
+    return loss
+for _ in range(3):
+    optimizer.step(closure)
+""",
+        1,
+    ),
+    "two optimizers": (
+        """
+one, two = Net(), Net()
+first, second = torch.optim.Adam(one.parameters()), torch.optim.Adam(two.parameters())
+for _ in range(3):
+    for model, optimizer in ((one, first), (two, second)):
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+""",
+        3,
+    ),
+    "a user's optimizer, with a wrapper that steps it": (
+        """
+class Plain(torch.optim.Optimizer):
+    def __init__(self, params):
+        super().__init__(params, {"lr": 0.1})
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p -= 0.1 * p.grad
+model = Net()
+optimizer = Plain(model.parameters())
+for _ in range(3):
+    optimizer.zero_grad()
+    loss_of(model).backward()
+    optimizer.step()
+""",
+        3,
+    ),
+    "no step ever": ("model = Net()\nfor _ in range(3):\n    loss_of(model).backward()\n", 1),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_numbers_of_steps(tmp_path: Path, shape: str) -> None:
+    body, expected = SHAPES[shape]
+    assert len(rows(collect(tmp_path, body), "step")) == expected

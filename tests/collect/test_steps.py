@@ -1,0 +1,81 @@
+"""Where steps begin, for the shapes that training loops have."""
+
+from traincheck.collect.steps import StepTracker
+
+Event = tuple[str, int]
+
+
+def boundaries(events: list[str], optimizers: set[int]) -> list[int]:
+    """Feed events such as "next", "zero", "step 1"; the positions at which steps begin."""
+    marks: list[int] = []
+    tracker = StepTracker(lambda seq, step: marks.append(seq), lambda: optimizers)
+    for position, event in enumerate(events):
+        word, _, which = event.partition(" ")
+        if word == "step":
+            tracker.enter_optimizer(int(which or 1))
+            tracker.leave_optimizer()
+        elif word != "other":
+            tracker.starter(position)
+    assert marks == sorted(marks)
+    return marks
+
+
+def test_plain_loop() -> None:
+    one = ["next", "zero", "forward", "backward", "step"]
+    assert boundaries(one * 3, {1}) == [5, 10]
+
+
+def test_what_follows_the_step_belongs_to_it() -> None:
+    one = ["next", "forward", "backward", "step", "other", "other"]
+    assert boundaries(one * 3, {1}) == [6, 12]
+
+
+def test_zero_grad_after_the_step_begins_the_next() -> None:
+    one = ["forward", "backward", "step", "zero"]
+    assert boundaries(one * 3, {1}) == [3, 7, 11]
+
+
+def test_accumulation_is_one_step() -> None:
+    one = ["zero", "forward", "backward", "forward", "backward", "step"]
+    assert boundaries(one * 2, {1}) == [6]
+
+
+def test_two_optimizers_make_one_step() -> None:
+    one = ["next", "zero", "forward", "backward", "step 1", "zero", "forward", "backward", "step 2"]
+    assert boundaries(one * 3, {1, 2}) == [9, 18]
+
+
+def test_several_critic_steps_are_several_steps() -> None:
+    critic, generator = ["next", "zero", "forward", "backward", "step 1"], ["zero", "forward", "backward", "step 2"]
+    assert boundaries((critic * 3 + generator) * 2, {1, 2}) == [5, 10, 19, 24, 29]
+
+
+def test_stepping_twice_stays_visible_in_one_step() -> None:
+    one = ["next", "zero", "forward", "backward", "step", "step"]
+    assert boundaries(one * 2, {1}) == [6]
+
+
+def test_evaluation_belongs_to_the_step_that_comes_after_it() -> None:
+    train, evaluate = ["next", "forward", "backward", "step"], ["next", "forward", "next", "forward"]
+    assert boundaries(train + evaluate + train, {1}) == [4]
+
+
+def test_no_optimizer_step_ever() -> None:
+    assert boundaries(["next", "zero", "forward", "backward"] * 3, {1}) == []
+
+
+def test_an_optimizer_that_never_steps_delays_marks_but_does_not_move_them() -> None:
+    one = ["next", "zero", "forward", "backward", "step 1"]
+    assert boundaries(one * 3, {1, 2}) == [5, 10]
+
+
+def test_what_a_closure_does_is_inside_the_step() -> None:
+    marks: list[int] = []
+    tracker = StepTracker(lambda seq, step: marks.append(seq), lambda: {1})
+    for position in (0, 10):
+        tracker.starter(position)
+        tracker.enter_optimizer(1)
+        for inner in range(1, 5):
+            tracker.starter(position + inner)
+        tracker.leave_optimizer()
+    assert marks == [10]
