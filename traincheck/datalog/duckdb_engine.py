@@ -11,6 +11,7 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
+from traincheck.datalog.bodies import CountStep
 from traincheck.datalog.plan import Plan, PlannedStratum, plan
 from traincheck.datalog.program import Program
 from traincheck.datalog.sql import SQL_TYPES, Query, RuleCompiler, quoted
@@ -118,7 +119,7 @@ class DuckDBSession:
                     made[predicate] = f"_new_{table_name(predicate)}"
                 compiler = RuleCompiler(planned.columns, {**self._tables, **made}, nullable)
                 if stratum.recursive:
-                    self._iterate(stratum, compiler, made)
+                    self._recurse(stratum, compiler, made)
                 else:
                     for predicate in stratum.predicates:
                         self._create(made[predicate], compiler.union(stratum.of(predicate)))
@@ -127,6 +128,17 @@ class DuckDBSession:
             raise
         return made
 
+    def _recurse(self, stratum: PlannedStratum, compiler: RuleCompiler, made: Mapping[str, str]) -> None:
+        """One predicate that every rule reads at most once is DuckDB's own recursion; the rest is iterated here."""
+        first = [rule for rule in stratum.rules if not stratum.recursive_steps(rule)]
+        further = [(rule, stratum.recursive_steps(rule)) for rule in stratum.rules if rule not in first]
+        counts = any(isinstance(step, CountStep) for rule in stratum.rules for step in rule.steps)
+        if len(stratum.predicates) == 1 and first and not counts and all(len(steps) == 1 for _, steps in further):
+            query = compiler.fixpoint(first, [(rule, steps[0][0]) for rule, steps in further])
+            self._create(made[stratum.predicates[0]], query)
+        else:
+            self._iterate(stratum, compiler, made)
+
     def _iterate(self, stratum: PlannedStratum, compiler: RuleCompiler, made: Mapping[str, str]) -> None:
         """Semi-naive iteration: each round joins what the last round added with everything known.
 
@@ -134,28 +146,40 @@ class DuckDBSession:
         # next(X...)  :- body with one recursive atom read from recent, not all(X...).
         # all(X...)   :- next(X...).        recent := next, until every next is empty
         """
-        recent = {predicate: f"_recent_{name}" for predicate, name in made.items() if predicate in stratum.predicates}
-        following = {predicate: f"_next_{name}" for predicate, name in recent.items()}
-        for predicate in stratum.predicates:
-            first = [rule for rule in stratum.of(predicate) if not stratum.recursive_steps(rule)]
-            self._create(made[predicate], compiler.union(first) if first else compiler.nothing(predicate))
-            self._create(recent[predicate], Query(f"FROM {quoted(made[predicate])}", {}))
+        recent = {predicate: f"_recent_{made[predicate]}" for predicate in stratum.predicates}
+        following = {predicate: f"_next_{made[predicate]}" for predicate in stratum.predicates}
         try:
+            for predicate in stratum.predicates:
+                first = [rule for rule in stratum.of(predicate) if not stratum.recursive_steps(rule)]
+                self._create(made[predicate], compiler.union(first) if first else compiler.nothing(predicate))
+                self._create(recent[predicate], Query(f"FROM {quoted(made[predicate])}", {}))
             while any(self._count(recent[predicate]) for predicate in stratum.predicates):
                 for predicate in stratum.predicates:
-                    deltas = [
-                        (rule, position, recent[used])
-                        for rule in stratum.of(predicate)
-                        for position, used in stratum.recursive_steps(rule)
-                    ]
-                    found = compiler.union([], deltas) if deltas else compiler.nothing(predicate)
-                    known = quoted(made[predicate])
-                    self._create(following[predicate], Query(f"({found.text}) EXCEPT FROM {known}", found.parameters))
+                    self._advance(stratum, predicate, compiler, made, recent, following)
                 for predicate in stratum.predicates:
                     self._own.execute(f"INSERT INTO {quoted(made[predicate])} FROM {quoted(following[predicate])}")
                 recent, following = following, recent
         finally:
             self._drop((*recent.values(), *following.values()))
+
+    def _advance(
+        self,
+        stratum: PlannedStratum,
+        predicate: str,
+        compiler: RuleCompiler,
+        made: Mapping[str, str],
+        recent: Mapping[str, str],
+        following: Mapping[str, str],
+    ) -> None:
+        """One round of one predicate: what follows from the recent facts and is not known yet."""
+        deltas = [
+            (rule, position, recent[used])
+            for rule in stratum.of(predicate)
+            for position, used in stratum.recursive_steps(rule)
+        ]
+        found = compiler.delta(deltas) if deltas else compiler.nothing(predicate)
+        query = Query(f"({found.text}) EXCEPT FROM {quoted(made[predicate])}", found.parameters)
+        self._create(following[predicate], query)
 
     def _load(self, predicate: str, types: Sequence[ColumnType]) -> None:
         """Copy a base relation into the database once, in its declared types."""

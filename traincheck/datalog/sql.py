@@ -19,6 +19,7 @@ from traincheck.datalog.program import (
     ConstantValue,
     Negation,
     Operand,
+    Term,
     Variable,
 )
 from traincheck.schema import ColumnType
@@ -74,27 +75,39 @@ class RuleCompiler:
         self._parameters: dict[str, ConstantValue] = {}
         self._aliases = 0
 
-    def union(self, rules: Sequence[PlannedRule], deltas: Sequence[tuple[PlannedRule, int, str]] = ()) -> Query:
-        """All facts that the rules derive; each of `deltas` is a rule whose atom at that step reads that table."""
-        self._parameters, self._aliases = {}, 0
-        selects = [self._rule(rule, {}) for rule in rules]
-        selects += [self._rule(rule, {position: table}) for rule, position, table in deltas]
-        text = selects[0].replace("SELECT ", "SELECT DISTINCT ", 1) if len(selects) == 1 else " UNION ".join(selects)
-        used = set(re.findall(r"\$(p\d+)\b", text))  # a variable that stands for a constant may not be used at all
-        return Query(text, {name: value for name, value in self._parameters.items() if name in used})
+    def union(self, rules: Sequence[PlannedRule]) -> Query:
+        """All facts that the rules, at least one, derive."""
+        return self._query([self._rule(rule, {}) for rule in rules])
+
+    def delta(self, rules: Iterable[tuple[PlannedRule, int, str]]) -> Query:
+        """All facts that rules derive when the atom at a position of each reads the named table instead."""
+        return self._query([self._rule(rule, {position: table}) for rule, position, table in rules])
+
+    def fixpoint(self, first: Sequence[PlannedRule], further: Iterable[tuple[PlannedRule, int]]) -> Query:
+        """All facts of one predicate whose `further` rules each read it once, at the given position."""
+        base = " UNION ALL ".join(self._rule(rule, {}) for rule in first)
+        step = " UNION ALL ".join(self._rule(rule, {position: "_known"}) for rule, position in further)
+        columns = ", ".join(f"c{i}" for i in range(max(1, len(first[0].head.terms))))
+        return self._query([f"WITH RECURSIVE _known({columns}) AS (({base}) UNION ({step})) SELECT * FROM _known"])
 
     def nothing(self, predicate: str) -> Query:
         """No facts, in the columns of `predicate`."""
         types = [SQL_TYPES[column] for column in self._columns[predicate]] or ["BIGINT"]
-        return Query(
-            "SELECT " + ", ".join(f"NULL::{kind} AS c{i}" for i, kind in enumerate(types)) + " WHERE false", {}
-        )
+        columns = ", ".join(f"NULL::{kind} AS c{i}" for i, kind in enumerate(types))
+        return Query(f"SELECT {columns} WHERE false", {})
+
+    def _query(self, selects: Sequence[str]) -> Query:
+        text = " UNION ".join(selects) if len(selects) > 1 else re.sub("^SELECT ", "SELECT DISTINCT ", selects[0])
+        used = set(re.findall(r"\$(p\d+)\b", text))  # a variable that stands for a constant may not be used at all
+        parameters = {name: value for name, value in self._parameters.items() if name in used}
+        self._parameters, self._aliases = {}, 0
+        return Query(text, parameters)
 
     def _rule(self, rule: PlannedRule, replaced: Mapping[int, str]) -> str:
         select = self._body(rule.steps, {}, set(term_variables(rule.head.terms)), replaced)
         outputs = []
         for position, term in enumerate(rule.head.terms):
-            value = self._constant(term) if isinstance(term, Constant) else select.values[term.name].sql  # type: ignore[union-attr]
+            value = select.values[term.name].sql if isinstance(term, Variable) else self._constant(term)
             outputs.append(f"{value} AS c{position}")
         return select.text(", ".join(outputs) or "1::BIGINT AS c0")
 
@@ -190,7 +203,8 @@ class RuleCompiler:
             return _Value(_whole(operand.op, left.sql, right.sql), "int")
         return _Value(_fractional(operand.op, _as_float(left).sql, _as_float(right).sql), "float")
 
-    def _constant(self, constant: Constant) -> str:
+    def _constant(self, constant: Term) -> str:
+        assert isinstance(constant, Constant)
         name = f"p{len(self._parameters)}"
         self._parameters[name] = constant.value
         return f"CAST(${name} AS {SQL_TYPES[constant_type(constant)]})"
