@@ -45,7 +45,7 @@ class Open:
 
     __slots__ = (
         "api", "args", "contexts", "enter", "forward", "parent", "receiver", "site", "stage", "thread", "time",
-        "training",
+        "training", "written",
     )  # fmt: skip
 
     api: Api
@@ -60,6 +60,7 @@ class Open:
     thread: int
     time: int
     training: bool | None
+    written: bool
 
 
 class Thread:
@@ -119,6 +120,7 @@ class Calls:
         opened.api = api
         opened.thread = thread.number
         opened.forward = forward
+        opened.written = False
         opened.receiver = NULL if receiver is None else self._objects(receiver)
         opened.site = self._sites(frame) if self._wants_sites else NULL
         opened.contexts = self._contexts(opened.training) if self._wants_contexts else NULL
@@ -154,10 +156,12 @@ class Calls:
         self._close(thread, opened, NULL, RAISED)
 
     def write_open(self) -> None:
-        """Write the calls that are open now, without an exit."""
+        """Write the calls that are open now and were not at the last flush, without an exit."""
         for thread in list(self.threads.values()):
             for opened in list(thread.stack):
-                self._write(opened, NULL, NULL, NULL)
+                if not opened.written:
+                    opened.written = True
+                    self._write(opened, NULL, NULL, NULL)
 
     def _close(self, thread: Thread, opened: Open, results: int, outcome: int) -> None:
         stack = thread.stack

@@ -51,7 +51,7 @@ class Monitor:
         self.changes = Changes(self.buffers, self.variables, self.needs)
         self.steps = StepTracker(self._mark_step, self._optimizer_ids)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-        self._live_optimizers: set[int] = set()
+        self._described_groups: set[tuple[int, int]] = set()
         self.step_ended: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
 
@@ -102,12 +102,10 @@ class Monitor:
 
     def optimizer_built(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer was constructed, or given another group."""
-        known = optimizer in self.variables.optimizers
         self.variables.optimized(optimizer)
         self.changes.data(opened.enter)
         self.changes.grads(opened.enter)
-        if not known:
-            self._hyperparameters(optimizer)
+        self._hyperparameters(optimizer)
 
     def step_entered(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer's step begins."""
@@ -142,6 +140,9 @@ class Monitor:
     def _hyperparameters(self, optimizer: Optimizer) -> None:
         owner, names = self.objects(optimizer), self.buffers.names
         for index, group in enumerate(optimizer.param_groups):
+            if (owner, index) in self._described_groups:
+                continue
+            self._described_groups.add((owner, index))
             for key, value in group.items():
                 plain = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
                 if plain is None or isinstance(plain, bool | int | float | str):

@@ -1,8 +1,7 @@
 """The tensors that training is about: parameters and buffers under their names, and what optimizers hold."""
 
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch.nn import Module
@@ -49,17 +48,52 @@ class Variable:
         self.grad_norm: float | None = None
 
 
+_TABLES = ("_modules", "_parameters", "_buffers")
+_Member = tuple[str, Callable[[], object]]
+
+
+def _absent() -> None:
+    """Stands for a weak reference to a member that is None."""
+
+
 class _Root:
-    """A root module and where its tensors were when it was last scanned."""
+    """A root module, and the members of all its parts when it was last scanned; it keeps none of them alive."""
 
     def __init__(self, module: Module) -> None:
         self.module = weakref.ref(module)
-        self.places: list[tuple[dict[str, Any], str, weakref.ref[torch.Tensor]]] = []
         self.known: dict[str, int] = {}  # name -> Python id of its tensor
+        self._parts: list[tuple[weakref.ref[Module], tuple[list[_Member], ...]]] = []
+
+    def remember(self, module: Module) -> None:
+        """Note every member of every part."""
+        self._parts = [
+            (
+                weakref.ref(part),
+                tuple(
+                    [
+                        (name, _absent if member is None else weakref.ref(member))
+                        for name, member in part.__dict__[table].items()
+                    ]
+                    for table in _TABLES
+                ),
+            )
+            for part in module.modules()
+        ]
 
     def unchanged(self) -> bool:
-        """Whether every tensor is still where it was; modules added since are found at the next full scan."""
-        return all(members.get(name) is place() for members, name, place in self.places)
+        """Whether every part still has the same members."""
+        for reference, tables in self._parts:
+            part = reference()
+            if part is None:
+                return False
+            for table, members in zip(_TABLES, tables, strict=True):
+                now = part.__dict__[table]
+                if len(now) != len(members):
+                    return False
+                for name, member in members:
+                    if now.get(name) is not member():
+                        return False
+        return True
 
 
 class Variables:
@@ -135,16 +169,11 @@ class Variables:
         if root is None or root.module() is not module:
             root = self._roots[id(module)] = _Root(module)
         owner = self._objects(module)
-        root.places = []
         for kind, name, tensor in named_tensors(module):
             if root.known.get(name) != id(tensor) or self.find(tensor) is None:
                 root.known[name] = id(tensor)
                 self._new(tensor, kind, name, owner)
-        for part in module.modules():
-            for members in (part._parameters, part._buffers):
-                for name, member in members.items():
-                    if member is not None:
-                        root.places.append((members, name, weakref.ref(member)))
+        root.remember(module)
 
     def _new(self, tensor: torch.Tensor, kind: str, name: str, owner: int) -> Variable:
         """Name `tensor`; a tensor that has a name already gets a further one, tied to the first."""
