@@ -4,8 +4,10 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from traincheck.dsl.checker import Checked
+from traincheck.dsl.load import rule_files
 from traincheck.dsl.printer import print_declaration
 from traincheck.dsl.syntax import Invariant, Rule, Template, Within
 
@@ -22,6 +24,12 @@ class Law:
     def arguments(self) -> dict[str, int | float | str]:
         """Parameter values by name; empty for a rule."""
         return {name: value.value for name, value in self.invariant.arguments}
+
+
+def rules_in(checked: Checked, paths: Iterable[str]) -> list[Rule]:
+    """The concrete rules of the files, folders or packs that a user named; the rest of the library is not asked."""
+    named = {file.resolve() for path in paths for file in rule_files(path)}
+    return [rule for rule in checked.rules.values() if Path(rule.position.file).resolve() in named]
 
 
 def laws_of(checked: Checked, rules: Iterable[Rule]) -> dict[str, list[Law]]:

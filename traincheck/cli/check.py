@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from traincheck.check.checker import Checker, check_traces
-from traincheck.check.law import laws_of
+from traincheck.check.law import laws_of, rules_in
 from traincheck.check.verdict import Report, Violation
 from traincheck.cli.common import engine_option, progress, rules_option, traces_argument, warn
 from traincheck.datalog.engine import engine_named
@@ -57,8 +57,9 @@ def command(
     """Check TRACE… against invariants and say where each run first left the path."""
     if not sources and not rule_paths:
         raise UsageError("there is nothing to check against", next_step="add -i FILE or --rules PACK")
-    checked = load_rules((*rule_paths, *sources))
-    checker = Checker(checked, laws_of(checked, checked.rules.values()), engine_named(engine))
+    named = (*sources, *rule_paths)
+    checked = load_rules(named)
+    checker = Checker(checked, laws_of(checked, rules_in(checked, named)), engine_named(engine))
     explanations: dict[str, Explanation] = {}
 
     def prove(facts: Facts, violation: Violation) -> None:
@@ -67,7 +68,7 @@ def command(
         explanations[violation.law.id] = explain_violation(checked, facts, violation)
 
     hooks = {"on_violation": prove} if explain else {}
-    report = check_traces(checker, traces, [*sources, *rule_paths], progress=progress, **hooks)
+    report = check_traces(checker, traces, named, progress=progress, **hooks)
     for line in report.warnings:
         warn(line)
     text = _rendered(report, explanations, format_)

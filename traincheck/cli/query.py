@@ -33,7 +33,9 @@ def command(trace: Path, atoms: str, rule_paths: tuple[str, ...], format_: str, 
     traincheck query TRACE 'does(C, "backward"), not contains(C, _)'
     """
     checked = load_rules(rule_paths)
-    program, names = question(checked, parse_atoms(atoms), _ANSWER)
+    formulas = parse_atoms(atoms)
+    checked.query(formulas, atoms)
+    program, names = question(checked, formulas, _ANSWER)
     facts = load_facts(trace)
     for line in facts.warnings:
         warn(line)

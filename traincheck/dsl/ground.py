@@ -10,10 +10,10 @@ its PW less its positives, so they need never be enumerated.
 
 from dataclasses import dataclass
 
-from traincheck.datalog import program
-from traincheck.datalog.program import Literal, Rule, Variable
+from traincheck.datalog.program import Atom, Literal, Rule, Variable
 from traincheck.dsl.lower import Lowering, closing_literal, names_in
-from traincheck.dsl.syntax import Atom, Compare, CountOf, Template
+from traincheck.dsl.safety import bound_by
+from traincheck.dsl.syntax import CountOf, Not, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class Grounding:
 def ground(template: Template) -> Grounding:
     """Split a template's names into parameters and grounding key."""
     parameters = tuple(parameter.name for parameter in template.parameters)
-    when_names = names_in(template.when)
+    bound = bound_by(template.when)
+    when_names = [name for name in names_in(template.when) if name in bound]
     spoken_of = {*names_in(template.expect), *template.given}
     if template.within.name is not None:
         spoken_of.add(template.within.name)
@@ -65,14 +66,21 @@ def variables(names: tuple[str, ...]) -> tuple[Variable, ...]:
 
 def example_rule(grounding: Grounding, lowering: Lowering) -> Rule:
     """`example(PW..., E...) :- when, closed.`"""
-    head = program.Atom(grounding.example, variables(grounding.when_parameters + grounding.key))
-    return Rule(head, (*lowering.body(grounding.template.when), closing_literal(grounding.template.within)))
+    template = grounding.template
+    head = Atom(grounding.example, variables(grounding.when_parameters + grounding.key))
+    final = () if _is_final(template) else (closing_literal(template.within),)
+    return Rule(head, (*lowering.body(template.when), *final))
+
+
+def _is_final(template: Template) -> bool:
+    """A `never` that asks for facts only is violated as soon as they are there, whatever comes later."""
+    return not template.expect and not any(isinstance(formula, Not | CountOf) for formula in template.when)
 
 
 def positive_rule(grounding: Grounding, lowering: Lowering, *limits: Literal) -> Rule:
     """`positive(P..., E...) :- when, closed, expect, limits.`"""
     template = grounding.template
-    head = program.Atom(grounding.positive, variables(grounding.parameters + grounding.key))
+    head = Atom(grounding.positive, variables(grounding.parameters + grounding.key))
     body = (*lowering.body(template.when), closing_literal(template.within), *lowering.body(template.expect), *limits)
     return Rule(head, body)
 
@@ -91,6 +99,6 @@ def mining_limits(grounding: Grounding, lowering: Lowering) -> tuple[Literal, ..
 def candidate_rule(grounding: Grounding, lowering: Lowering) -> Rule:
     """`candidate(P...) :- positive(P..., _...), propose.`"""
     free = tuple(lowering.fresh() for _ in grounding.key)
-    seen = program.Atom(grounding.positive, (*variables(grounding.parameters), *free))
-    head = program.Atom(grounding.candidate, variables(grounding.parameters))
+    seen = Atom(grounding.positive, (*variables(grounding.parameters), *free))
+    head = Atom(grounding.candidate, variables(grounding.parameters))
     return Rule(head, (seen, *lowering.body(grounding.template.propose)))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from traincheck.datalog.program import Atom, Program, Rule, Variable
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.lower import BASE_TYPES, Lowering, names_in
+from traincheck.dsl.safety import bound_by
 from traincheck.dsl.syntax import Formula
 from traincheck.schema import SORTS, ColumnType
 
@@ -35,6 +36,7 @@ def column_types(sorts: Iterable[str]) -> tuple[ColumnType, ...]:
 def question(checked: Checked, formulas: Sequence[Formula], predicate: str) -> tuple[Program, list[str]]:
     """`predicate(X, Y, ...) :- formulas.` with all their variables in order, and those variables' names."""
     lowering = lowering_of(checked)
-    names = names_in(formulas)
+    bound = bound_by(formulas)
+    names = [name for name in names_in(formulas) if name in bound]
     rule = Rule(Atom(predicate, tuple(Variable(name) for name in names)), lowering.body(formulas))
     return program_of(checked, lowering, [rule]), names
