@@ -1,6 +1,6 @@
 """Selective collection: what a set of laws needs to see. Runs in the command, never in the training process."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from traincheck.collect.needs import EVERYTHING, Needs
@@ -44,6 +44,8 @@ class _Scan:
         self._defines: dict[str, list[Define]] = {}
         for define in self.checked.defines:
             self._defines.setdefault(define.head.relation, []).append(define)
+        heads = [define.head.positional for define in self._defines.get(_CONCEPT, ())]
+        self._concepts = {term.value for _, term in heads if isinstance(term, Value)}
         self._seen: set[tuple[str, tuple[object, ...]]] = set()
 
     def law(self, formulas: Iterable[Formula], values: Mapping[str, object]) -> None:
@@ -51,7 +53,7 @@ class _Scan:
         atoms = list(_atoms(formulas))
         for atom in atoms:
             self._atom(atom, values)
-        if _free_calls(atoms, values, self.checked):
+        if self._free_calls(atoms, values):
             self.apis.update(EVERYTHING)
 
     def precondition(self, invariant: Invariant) -> None:
@@ -62,6 +64,8 @@ class _Scan:
 
     def needs(self) -> Needs:
         """The sum of it all."""
+        if self.relations & {"variable", "holds"} and not any(self.attrs.values()):
+            self.attrs["update"].add("requires_grad")  # the cheapest thing that makes variables known
         return Needs(
             apis=tuple(sorted(self.apis)),
             args="arg" in self.relations,
@@ -76,10 +80,10 @@ class _Scan:
     def _atom(self, atom: Atom, values: Mapping[str, object]) -> None:
         given = [(sort, _value(term, values)) for sort, term in _columns(atom, self.checked)]
         for sort, value in given:
-            if sort == "api" and isinstance(value, str):
-                self.apis.add(value)
-            elif sort == "concept" and isinstance(value, str):
+            if isinstance(value, str) and value in self._concepts:
                 self._concept(value)
+            elif sort == "api" and isinstance(value, str):
+                self.apis.add(value)
         if atom.relation in RELATIONS:
             self._base(atom, values)
             return
@@ -91,6 +95,17 @@ class _Scan:
                 if bound is not None:
                     for inner in _atoms(define.body):
                         self._atom(inner, bound)
+
+    def _free_calls(self, atoms: Sequence[Atom], values: Mapping[str, object]) -> set[str]:
+        """Variables of calls whose api nothing limits."""
+        calls, limited = set(), set()
+        for atom in atoms:
+            columns = [(sort, term, _value(term, values)) for sort, term in _columns(atom, self.checked)]
+            if atom.relation == "call":
+                calls |= {term.text for sort, term, _ in columns[:1] if isinstance(term, Name)}
+            if any(value in self._concepts or (sort == "api" and value is not None) for sort, _, value in columns):
+                limited |= {term.text for sort, term, _ in columns if sort == "call" and isinstance(term, Name)}
+        return calls - limited
 
     def _base(self, atom: Atom, values: Mapping[str, object]) -> None:
         self.relations.add(atom.relation)
@@ -170,14 +185,3 @@ def _bind(head: Atom, given: list[object]) -> dict[str, object] | None:
             case _:
                 pass
     return bound
-
-
-def _free_calls(atoms: list[Atom], values: Mapping[str, object], checked: Checked) -> set[str]:
-    """Variables of calls whose api nothing limits."""
-    calls = {a.positional[0].text for a in atoms if a.relation == "call" and a.positional and isinstance(a.positional[0], Name)}
-    limited = set()
-    for atom in atoms:
-        columns = list(_columns(atom, checked))
-        if any(sort in ("api", "concept") and _value(term, values) is not None for sort, term in columns):
-            limited |= {term.text for sort, term in columns if sort == "call" and isinstance(term, Name)}
-    return calls - limited
