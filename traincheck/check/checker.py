@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from traincheck.check.law import Law, unique
 from traincheck.check.locate import Locator
-from traincheck.check.program import LawProgram, law_program
+from traincheck.check.program import law_program
 from traincheck.check.verdict import Report, Violation
 from traincheck.datalog.engine import Engine
 from traincheck.dsl.checker import Checked

@@ -101,11 +101,11 @@ def _precondition_rules(program: LawProgram) -> Iterator[Rule]:
     for number, law in enumerate(program.laws):
         if not law.invariant.precondition:
             always.append((number,))
-        for disjunct, conjunction in enumerate(law.invariant.precondition):
-            disjuncts.append((number, disjunct))
+        for index, conjunction in enumerate(law.invariant.precondition):
+            disjuncts.append((number, index))
             for condition in conjunction:
                 kind, texts = _need(condition)
-                needs.setdefault(kind, []).append((number, disjunct, *texts))
+                needs.setdefault(kind, []).append((number, index, *texts))
     concerned = program.atom("concerned", _LAW)
     program.add_table("always", ("int",), always)
     yield Rule(program.atom("applicable", _LAW), (concerned, Atom(program.predicate("always"), (_LAW,))))
@@ -136,7 +136,8 @@ def _unmet_rules(
 ) -> Iterator[Rule]:
     """A disjunct is unmet by an example as soon as one of its conditions fails."""
     op, *names = kind
-    program.add_table(stem, ("int", "int", *("str",) * (len(rows[0]) - 2)), rows)
+    texts: list[ColumnType] = ["str"] * (len(rows[0]) - 2)
+    program.add_table(stem, ("int", "int", *texts), rows)
     first, second, value = Variable("_first"), Variable("_second"), Variable("_value")
     concerned = program.atom("concerned", _LAW)
     unmet = program.atom("unmet", _LAW, _DISJUNCT)

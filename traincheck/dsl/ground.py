@@ -88,11 +88,7 @@ def positive_rule(grounding: Grounding, lowering: Lowering, *limits: Literal) ->
 def mining_limits(grounding: Grounding, lowering: Lowering) -> tuple[Literal, ...]:
     """`propose`, where mining needs it to bind a parameter that `expect` only counts or denies."""
     template = grounding.template
-    binding = [formula for formula in template.expect if isinstance(formula, Atom | Compare)]
-    bounds = {
-        name for f in template.expect if isinstance(f, CountOf) for name in names_in([Compare("==", f.bound, f.bound)])
-    }
-    bound = {*grounding.when_parameters, *names_in(binding), *bounds}
+    bound = bound_by((*template.when, *template.expect))
     return lowering.body(template.propose) if set(grounding.parameters) - bound else ()
 
 

@@ -7,6 +7,7 @@ apart, so the search runs over distinct profiles and never over examples.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 # Causal features first: how the code was run explains more than when.
 _CAUSAL_ORDER = ("stage", "training", "autocast", "requires_grad", "kind", "position")
@@ -19,7 +20,7 @@ class Clause:
 
     variable: str
     key: str
-    op: str
+    op: Literal["==", "!="]
     value: str | None = None
     other: str | None = None
 
@@ -47,7 +48,7 @@ class Profile:
             for second, others in self.features[index + 1 :]:
                 mine, theirs = dict(pairs), dict(others)
                 for key in mine.keys() & theirs.keys():
-                    op = "==" if mine[key] == theirs[key] else "!="
+                    op: Literal["==", "!="] = "==" if mine[key] == theirs[key] else "!="
                     found.add(Clause(first, key, op, other=second))
         return frozenset(found)
 

@@ -116,8 +116,7 @@ def fill(title: str, arguments: Iterable[tuple[str, object]]) -> str:
 
 def _condition(clause: Clause) -> Condition:
     left = Feature(clause.variable, clause.key)
-    op = "==" if clause.op == "==" else "!="
     if clause.other is not None:
-        return Condition(op, left, Feature(clause.other, clause.key))
+        return Condition(clause.op, left, Feature(clause.other, clause.key))
     assert clause.value is not None
-    return Condition(op, left, Value(clause.value))
+    return Condition(clause.op, left, Value(clause.value))
