@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from traincheck.dsl.checker import Checked
+from traincheck.dsl.concepts import apis_by_concept
 from traincheck.dsl.load import rule_files
 from traincheck.dsl.printer import print_declaration
 from traincheck.dsl.syntax import Invariant, Rule, Template, Within
@@ -19,6 +20,7 @@ class Law:
     id: str
     template: Template
     invariant: Invariant
+    concepts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the APIs behind the concepts it names
 
     @property
     def arguments(self) -> dict[str, int | float | str]:
@@ -35,9 +37,13 @@ def rules_in(checked: Checked, paths: Iterable[str]) -> list[Rule]:
 def laws_of(checked: Checked, rules: Iterable[Rule]) -> dict[str, list[Law]]:
     """Every invariant of `checked` and every rule of `rules`, grouped by template, in their order."""
     grouped: dict[str, list[Law]] = defaultdict(list)
+    concepts = apis_by_concept(checked)
     for invariant in checked.invariants:
         template = checked.templates[invariant.template]
-        grouped[template.name].append(Law(_identity(invariant), template, invariant))
+        named = {
+            str(value.value): concepts[str(value.value)] for _, value in invariant.arguments if value.value in concepts
+        }
+        grouped[template.name].append(Law(_identity(invariant), template, invariant, named))
     for rule in rules:
         template = _as_template(rule)
         invariant = Invariant(rule.name, (), rule.title, severity=rule.severity)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from traincheck.collect.needs import EVERYTHING, Needs
 from traincheck.dsl.checker import Checked
+from traincheck.dsl.concepts import CONCEPT, apis_by_concept
 from traincheck.dsl.syntax import Atom, CountOf, Define, Formula, Invariant, Name, Not, Rule, Template, Term, Value
 from traincheck.schema import RELATIONS
 
-_CONCEPT = "concept"
 # Features that every recorded call has anyway; all others are read from contexts.
 _FREE_FEATURES = ("stage", "position")
 
@@ -44,8 +44,7 @@ class _Scan:
         self._defines: dict[str, list[Define]] = {}
         for define in self.checked.defines:
             self._defines.setdefault(define.head.relation, []).append(define)
-        heads = [define.head.positional for define in self._defines.get(_CONCEPT, ())]
-        self._concepts = {term.value for _, term in heads if isinstance(term, Value)}
+        self._concepts = apis_by_concept(self.checked)
         self._seen: set[tuple[str, tuple[object, ...]]] = set()
 
     def law(self, formulas: Iterable[Formula], values: Mapping[str, object]) -> None:
@@ -81,14 +80,14 @@ class _Scan:
         given = [(sort, _value(term, values)) for sort, term in _columns(atom, self.checked)]
         for sort, value in given:
             if isinstance(value, str) and value in self._concepts:
-                self._concept(value)
+                self.apis.update(self._concepts[value])
             elif sort == "api" and isinstance(value, str):
                 self.apis.add(value)
         if atom.relation in RELATIONS:
             self._base(atom, values)
             return
         key = (atom.relation, tuple(value for _, value in given))
-        if atom.relation != _CONCEPT and key not in self._seen:
+        if atom.relation != CONCEPT and key not in self._seen:
             self._seen.add(key)
             for define in self._defines.get(atom.relation, ()):
                 bound = _bind(define.head, [value for _, value in given])
@@ -113,19 +112,6 @@ class _Scan:
             self.attrs[atom.relation].add(_column(atom, "attr", values) or "*")
         if atom.relation == "state":
             self.points.add(_column(atom, "point", values) or "*")
-
-    def _concept(self, name: str) -> None:
-        """The APIs that rules map to this concept."""
-        for define in self._defines.get(_CONCEPT, ()):
-            api, concept = define.head.positional
-            if not (isinstance(concept, Value) and concept.value == name):
-                continue
-            if isinstance(api, Value):
-                self.apis.add(str(api.value))
-            for atom in _atoms(define.body):
-                for sort, term in _columns(atom, self.checked):
-                    if sort == "api" and isinstance(term, Value):
-                        self.apis.add(str(term.value))
 
 
 def _listed(names: set[str]) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ def _violation(violation: Violation, explanation: Sequence[str]) -> Iterator[str
     steps = ", ".join(str(step) for step in violation.steps[:_MOST_STEPS])
     more = ", ..." if len(violation.steps) > _MOST_STEPS else ""
     yield f"  violated {times}" + (f", in step {steps}{more}" if violation.steps else "")
+    for concept, apis in law.concepts.items():
+        yield f"  '{concept}' is {' or '.join(apis)}"
     yield from (f"  {line}" for line in explanation)
 
 
