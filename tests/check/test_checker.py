@@ -8,7 +8,7 @@ import pytest
 
 from tests.made_facts import loop
 from traincheck.check.checker import Checker
-from traincheck.check.law import laws_of
+from traincheck.check.law import laws_of, rules_in
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl.load import load_rules
 
@@ -31,7 +31,7 @@ def checker(request: pytest.FixtureRequest, tmp_path: Path) -> Checker:
     path = tmp_path / "laws.rules"
     path.write_text(LAWS)
     checked = load_rules([path])
-    return Checker(checked, laws_of(checked, checked.rules.values()), engine_named(request.param))
+    return Checker(checked, laws_of(checked, rules_in(checked, [str(path)])), engine_named(request.param))
 
 
 def verdicts(checker: Checker, facts: Mapping[str, pa.Table]) -> tuple[dict[str, int], set[str]]:
