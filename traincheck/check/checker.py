@@ -11,6 +11,7 @@ from traincheck.check.locate import Locator
 from traincheck.check.program import law_program
 from traincheck.check.verdict import Report, Violation
 from traincheck.datalog.engine import Engine
+from traincheck.datalog.plan import plan
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.program import lowering_of, program_of
 from traincheck.facts import Facts, load_facts
@@ -33,8 +34,8 @@ class Checker:
             (rule for program in self._programs for rule in program.rules),
             **{name: types for program in self._programs for name, types in program.types.items()},
         )
-
-        self._relations = [name for name in self._program.base if name in RELATIONS]
+        self._goals = [program.predicate(stem) for program in self._programs for stem in ("violated", "triggered")]
+        self._relations = [name for name in plan(self._program, self._goals).base if name in RELATIONS]
 
     @property
     def laws(self) -> list[Law]:
@@ -42,7 +43,7 @@ class Checker:
         return [law for program in self._programs for law in program.laws]
 
     def size(self, facts: Mapping[str, pa.Table]) -> int:
-        """How many facts of this trace the laws could read."""
+        """How many facts of this trace are in the relations that the laws read."""
         return sum(facts[name].num_rows for name in self._relations)
 
     def check(self, facts: Mapping[str, pa.Table]) -> tuple[list[Violation], set[str]]:
@@ -50,8 +51,7 @@ class Checker:
         base = {name: facts[name] for name in self._relations}
         for program in self._programs:
             base |= program.tables
-        goals = [program.predicate(stem) for program in self._programs for stem in ("violated", "triggered")]
-        answers = self._engine.solve(self._program, base, goals)
+        answers = self._engine.solve(self._program, base, self._goals)
         locator = Locator(facts)
         violations: list[Violation] = []
         triggered: set[str] = set()

@@ -59,6 +59,7 @@ def _as_template(rule: Rule) -> Template:
         when=rule.when,
         expect=rule.expect,
         within=rule.within or Within("run"),
+        given=rule.given,
         severity=rule.severity,
         about=rule.about,
     )

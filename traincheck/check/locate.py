@@ -17,6 +17,7 @@ _LOOKUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "call": ("call", {"rank": "rank", "step": "step", "seq": "enter", "api": "api", "site": "site", "time": "time"}),
     "update": ("update", {"rank": "rank", "step": "step", "seq": "at"}),
     "variable": ("variable", {"rank": "rank", "variable": "name"}),
+    "record": ("record", {"rank": "rank", "step": "step", "seq": "at", "time": "time"}),
     "window": ("step", {"rank": "rank", "step": "step", "seq": "enter"}),
 }
 _FIELDS = ("rank", "step", "seq", "api", "variable", "site", "time")

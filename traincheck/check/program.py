@@ -1,6 +1,6 @@
 """The Datalog program that checks all laws of one template at once; the laws are rows.
 
-concerned(H, E)  :- hypothesis(P, H), example(PW, E).
+concerned(H, E)  :- hypothesis(P, H), when, closed.
 unmet(H, D, E)   :- concerned(H, E), need(H, D, Key, Value), not feature(X, Key, Value).
 applicable(H, E) :- concerned(H, E), always(H).
 applicable(H, E) :- concerned(H, E), disjunct(H, D), not unmet(H, D, E).
@@ -63,10 +63,9 @@ def law_program(laws: Sequence[Law], sorts: Mapping[str, str], lowering: Lowerin
     rows = [(*(law.arguments[name] for name in grounding.parameters), number) for number, law in enumerate(laws)]
     program.add_table("hypothesis", (*parameter_types, "int"), rows)
 
-    example = Atom(grounding.example, variables(grounding.when_parameters + grounding.key))
     program.rules += [
-        example_rule(grounding, lowering),
-        Rule(program.atom("concerned", _LAW), (hypothesis, example)),
+        # with the hypotheses in the same body, a template with many parameters is not enumerated for values nobody asks
+        Rule(program.atom("concerned", _LAW), (hypothesis, *example_rule(grounding, lowering).body)),
         *_precondition_rules(program),
         *_satisfied_rules(program, hypothesis, lowering),
         *_triggered_rules(program, hypothesis, lowering),
@@ -124,7 +123,7 @@ def _need(condition: Condition) -> tuple[tuple[str, ...], tuple[str, ...]]:
     left = condition.left
     match condition.right:
         case None:
-            return ("exists", left.name), (left.key,)
+            return (condition.op, left.name), (left.key,)
         case Feature(name=name, key=key):
             return (condition.op, left.name, name), (left.key, key)
         case value:
@@ -152,11 +151,11 @@ def _unmet_rules(
         body = (concerned, need_pair, feature(names[0], first, value), feature(names[1], second, value))
         yield Rule(same, body)
         yield Rule(unmet, (concerned, need_pair, Negation(same) if op == "==" else same))
-    elif op == "exists":
+    elif op in ("exists", "absent"):
         present = program.atom(f"present_{stem}", _LAW, _DISJUNCT)
         need_key = Atom(need, (_LAW, _DISJUNCT, first))
         yield Rule(present, (concerned, need_key, feature(names[0], first, value)))
-        yield Rule(unmet, (concerned, need_key, Negation(present)))
+        yield Rule(unmet, (concerned, need_key, Negation(present) if op == "exists" else present))
     else:
         need_value = Atom(need, (_LAW, _DISJUNCT, first, value))
         wanted = feature(names[0], first, value)

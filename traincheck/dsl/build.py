@@ -147,6 +147,10 @@ class Builder(Transformer[Token, Any]):
         """`exists C.key`."""
         return syntax.Condition("exists", feature, None, self._at(meta))
 
+    def absence(self, meta: Meta, feature: syntax.Feature) -> syntax.Condition:
+        """`not exists C.key`."""
+        return syntax.Condition("absent", feature, None, self._at(meta))
+
     def feature(self, meta: Meta, name: Token, key: Token) -> syntax.Feature:
         """`C.key`."""
         text = self._string(key) if key.type == "STRING" else str(key)

@@ -14,7 +14,7 @@ from traincheck.errors import RuleError
 Title = tuple[str, syntax.Position]
 
 TEMPLATE_SECTIONS = ("about", "when", "expect", "within", "given", "propose", "transitive", "severity")
-RULE_SECTIONS = ("about", "never", "when", "expect", "within", "severity")
+RULE_SECTIONS = ("about", "never", "when", "expect", "within", "given", "severity")
 INVARIANT_SECTIONS = ("if", "evidence", "severity")
 SEVERITIES: tuple[syntax.Severity, ...] = get_args(syntax.Severity)
 MEASURES = ("runs", "examples", "confidence", "false_alarms")
@@ -22,7 +22,6 @@ MEASURES = ("runs", "examples", "confidence", "false_alarms")
 _INSTEAD = {
     ("template", "never"): "a template says 'when' and 'expect'; 'never' belongs to a rule",
     ("template", "if"): "a template's conditions stand in 'when'; 'if' belongs to an invariant",
-    ("rule", "given"): "a rule has no precondition: put the condition into 'when'",
     ("rule", "if"): "a rule has no precondition: put the condition into 'when'",
     ("rule", "propose"): "a rule is never mined",
     ("invariant", "when"): "an invariant takes 'when' from its template; its own precondition is 'if'",
@@ -152,6 +151,7 @@ def build_rule(source: Source, name: Token, title: Title, sections: Sequence[Sec
         when=when,
         expect=expect,
         within=within,
+        given=parts.texts("given"),
         about=parts.get("about", ""),
         position=parts.position,
         places=parts.places,

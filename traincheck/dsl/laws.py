@@ -12,7 +12,7 @@ from traincheck.dsl.sorts import describe, describe_literal, literal_type
 from traincheck.dsl.syntax import Feature, Invariant, Rule, Template, Within
 from traincheck.schema import IDENTITY_SORTS, SORTS
 
-GIVEN_SORTS = ("call", "variable", "window")
+GIVEN_SORTS = ("call", "variable", "window", "record")
 LEARNABLE_SORTS = tuple(sort for sort in SORTS if sort not in IDENTITY_SORTS)
 _GIVEN_ADVICE = "'given' takes calls, variables and windows (the ids of steps)"
 _WINDOWS = {"call": "call", "step": "step"}
@@ -69,6 +69,7 @@ def check_rule(rule: Rule, signatures: Signatures, problems: Problems) -> None:
     _check_title(rule, bound, problems)
     if rule.within is not None:
         _check_within(rule, rule.within, scope, signatures, problems)
+    _check_given(rule, scope, problems)
 
 
 def check_invariant(invariant: Invariant, templates: Mapping[str, Template], problems: Problems) -> None:
@@ -139,7 +140,7 @@ def _check_within(
         problems.add(what, within.position, as_step or "windows are a call, 'step S', 'epoch E' or 'run'")
 
 
-def _check_given(template: Template, scope: Scope, problems: Problems) -> None:
+def _check_given(template: Template | Rule, scope: Scope, problems: Problems) -> None:
     in_when = bound_by(template.when)
     for name in template.given:
         at = template.places.get(f"given {name}", template.position)

@@ -7,7 +7,7 @@ from traincheck.dsl.checker import Checked, check
 from traincheck.dsl.declare import did_you_mean
 from traincheck.dsl.parse import parse_file
 from traincheck.dsl.report import raise_all
-from traincheck.dsl.syntax import RuleFile
+from traincheck.dsl.syntax import RuleFile, Template
 from traincheck.errors import RuleError, UsageError
 from traincheck.library import library_folder
 
@@ -43,6 +43,12 @@ def parse_files(files: Sequence[Path]) -> tuple[list[RuleFile], list[RuleError]]
 def standard_files() -> list[Path]:
     """Every file of the shipped library, sorted."""
     return sorted(file.resolve() for file in library_folder("rules").rglob(f"*{SUFFIX}"))
+
+
+def is_translation(template: Template) -> bool:
+    """Whether a shipped template only says what another tool's invariants mean: it is mined when it is named."""
+    folder = library_folder("rules").resolve() / "orderlab"
+    return folder in Path(template.position.file).resolve().parents
 
 
 def rule_files(path: str | Path) -> list[Path]:

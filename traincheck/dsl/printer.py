@@ -71,7 +71,7 @@ def print_condition(condition: syntax.Condition) -> str:
     left = _feature(condition.left)
     match condition.right:
         case None:
-            return f"exists {left}"
+            return f"not exists {left}" if condition.op == "absent" else f"exists {left}"
         case syntax.Feature():
             return f"{left} {condition.op} {_feature(condition.right)}"
         case syntax.Value():
@@ -126,6 +126,7 @@ def _rule(rule: syntax.Rule) -> str:
         ("when" if rule.expect else "never", list(map(print_formula, rule.when))),
         ("expect", list(map(print_formula, rule.expect))),
         ("within", list(_within(rule.within))),
+        ("given", rule.given),
         ("severity", [] if inline else [rule.severity]),
     ]
     return "\n".join([head + severity if inline else head, *_sections(sections)])

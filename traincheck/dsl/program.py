@@ -14,6 +14,7 @@ FEATURES: Mapping[str, str] = {
     "call": "call_feature",
     "variable": "variable_feature",
     "window": "window_feature",
+    "record": "record_feature",
 }
 
 

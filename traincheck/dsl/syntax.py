@@ -160,6 +160,7 @@ class Rule:
     when: tuple[Formula, ...]
     expect: tuple[Formula, ...] = ()  # empty: `never when`
     within: Within | None = None
+    given: tuple[str, ...] = ()  # what a finding names besides what `expect` and `within` speak of
     about: str = ""
     position: Position = field(default=_NOWHERE, compare=False, repr=False)
     places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
@@ -176,9 +177,12 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One clause of a precondition: `C.key == "v"`, `C.key != D.key`, or `exists C.key` (op is exists, right None)."""
+    """One clause of a precondition: `C.key == "v"`, `C.key != D.key`, `exists C.key` or `not exists C.key`.
 
-    op: OneOf["==", "!=", "exists"]
+    The right side of the latter two, whose op is exists and absent, is None. `!=` holds for an absent key too.
+    """
+
+    op: OneOf["==", "!=", "exists", "absent"]
     left: Feature
     right: Feature | Value | None = None
     position: Position = field(default=_NOWHERE, compare=False, repr=False)

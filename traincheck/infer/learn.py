@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from traincheck.datalog.engine import Engine
+from traincheck.datalog.plan import plan
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.ground import Grounding, candidate_rule, example_rule, ground, mining_limits, positive_rule
 from traincheck.dsl.program import FEATURES, lowering_of, program_of
@@ -39,12 +40,15 @@ def tally_run(path: Path, checked: Checked, groundings: Sequence[Grounding], eng
             candidate_rule(grounding, lowering),
         )
     ]
-    goals = [goal for g in groundings for goal in (g.example, g.positive, g.candidate)]
     program = program_of(checked, lowering, rules)
-    base: dict[str, pa.Table] = {name: facts[name] for name in program.base if name != "invokes"}
-    base["invokes"] = reduced_edges(facts["invokes"])
-    tables = engine.solve(program, base, [*goals, *FEATURES.values()])
-    tallier = Tallier(tables, FEATURES)
+    given = {checked.sorts(g.template)[name] for g in groundings for name in g.template.given}
+    features = {sort: predicate for sort, predicate in FEATURES.items() if sort in given}
+    goals = [*(goal for g in groundings for goal in (g.example, g.positive, g.candidate)), *features.values()]
+    base: dict[str, pa.Table] = {name: facts[name] for name in plan(program, goals).base}
+    if "invokes" in base:
+        base["invokes"] = reduced_edges(facts["invokes"])
+    tables = engine.solve(program, base, goals)
+    tallier = Tallier(tables, features)
     return {g.template.name: tallier.tally(g, checked.sorts(g.template)) for g in groundings}
 
 
