@@ -28,7 +28,7 @@ def test_files_build_on_the_library(tmp_path: Path) -> None:
 def test_a_file_named_twice_is_loaded_once(tmp_path: Path) -> None:
     path = tmp_path / "a.rules"
     path.write_text(RULE)
-    assert list(load_rules([path, str(path), tmp_path]).rules) == ["r"]
+    assert list(load_rules([path, str(path), tmp_path], with_standard=True).rules).count("r") == 1
 
 
 def test_shipped_packs_have_names() -> None:

@@ -29,6 +29,7 @@ class Tally:
 
     examples: Counts = field(default_factory=dict)
     positives: Counts = field(default_factory=dict)
+    # Hypotheses that this run proposes. Positives count for every other one too, which another run may propose.
     candidates: set[Row] = field(default_factory=set)
 
 
@@ -48,10 +49,11 @@ class Tallier:
         """Counts for one template whose variables have these sorts."""
         given = [(name, sorts[name]) for name in grounding.template.given]
         examples = self._counts(grounding.example, grounding.when_parameters, grounding.key, given)
-        positives = self._counts(
-            grounding.positive, grounding.parameters, grounding.key, given, only=grounding.candidate
-        )
-        return Tally(examples, positives, set(positives))
+        positives = self._counts(grounding.positive, grounding.parameters, grounding.key, given)
+        width = len(grounding.parameters)
+        listed = ", ".join(f"c{index}" for index in range(width)) or "0"
+        candidates = self._connection.execute(f"SELECT DISTINCT {listed} FROM {self._table(grounding.candidate)}")
+        return Tally(examples, positives, {row[:width] for row in candidates.fetchall()})
 
     def _counts(
         self,
@@ -59,7 +61,6 @@ class Tallier:
         leading: Sequence[str],
         key: Sequence[str],
         given: Sequence[tuple[str, str]],
-        only: str | None = None,
     ) -> Counts:
         columns = {name: f"e.c{index}" for index, name in enumerate((*leading, *key))}
         profiles = [self._profiles(sort) for _, sort in given]
@@ -67,9 +68,6 @@ class Tallier:
             f" LEFT JOIN {table} p{index} ON p{index}.id = {columns[name]}"
             for index, ((name, _), table) in enumerate(zip(given, profiles, strict=True))
         )
-        if only is not None:
-            same = " AND ".join(f"k.c{index} = e.c{index}" for index in range(len(leading))) or "TRUE"
-            joins += f" SEMI JOIN {self._table(only)} k ON {same}"
         selected = [*(columns[name] for name in leading), *(f"p{index}.profile" for index in range(len(given)))]
         listed = ", ".join(selected) or "0"
         query = f"SELECT {listed}, count(*) FROM {self._table(predicate)} e{joins} GROUP BY ALL"
