@@ -35,7 +35,9 @@ class Materialiser:
         self.columns: dict[str, tuple[ColumnType, ...]] = {}
 
     def complete(self, goals: Sequence[str]) -> None:
-        """Check the program and derive everything that the goals need."""
+        """Check the program and derive everything that the goals need; nothing to do when that has happened."""
+        if all(goal in self._relations for goal in goals):
+            return
         planned = plan(self._program, goals)
         self.columns.update(planned.columns)
         for name in planned.base:

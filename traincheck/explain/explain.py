@@ -1,0 +1,83 @@
+"""One violation explained: proof, expectation, nearest near miss and evidence."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from traincheck.check.verdict import Violation
+from traincheck.datalog.program import Atom, Constant, Variable
+from traincheck.dsl.checker import Checked
+from traincheck.dsl.printer import print_condition
+from traincheck.dsl.program import FEATURES
+from traincheck.dsl.syntax import Condition, Feature
+from traincheck.explain.case import Case
+from traincheck.explain.model import Explanation, Node
+from traincheck.explain.nearmiss import near_misses
+from traincheck.explain.proof import prove, weigh
+
+__all__ = ["explain_violation"]
+
+_UNTOLD = frozenset({"process", "thread", "seq", "time", "tensor"})  # numbers that tell a reader nothing
+
+
+def explain_violation(checked: Checked, facts: Mapping[str, pa.Table], violation: Violation) -> Explanation:
+    """Explain the example that `violation` holds, by witness queries over the facts around it.
+
+    `facts` are those of the trace that it was found in; only the steps and things that the example names are
+    looked at. Answers come from the reference engine.
+    """
+    case = Case(checked, facts, violation)
+    template, invariant = case.template, violation.law.invariant
+    when = prove(case, template.when, case.example) if case.complete else weigh(case, template.when, case.binding)
+    evidence = invariant.evidence
+    return Explanation(
+        law=violation.law.id,
+        title=invariant.title,
+        about=template.about,
+        names={
+            name: case.named(name, value)
+            for name, value in case.binding.items()
+            if name not in violation.law.arguments and case.sorts.get(name) not in _UNTOLD
+        },
+        when=when,
+        precondition=_precondition(case),
+        expect=weigh(case, template.expect, case.example),
+        near_misses=near_misses(case) if template.expect else (),
+        evidence={}
+        if evidence is None
+        else {
+            "runs": evidence.runs,
+            "examples": evidence.examples,
+            "confidence": evidence.confidence,
+            "false_alarms": evidence.false_alarms,
+        },
+        complete=case.complete,
+    )
+
+
+def _precondition(case: Case) -> tuple[Node, ...]:
+    """The conditions of the first conjunction that holds for the example."""
+    for conjunction in case.law.invariant.precondition:
+        if all(_met(case, condition) for condition in conjunction):
+            return tuple(Node(f"if {print_condition(condition)}", "precondition", True) for condition in conjunction)
+    return ()
+
+
+def _met(case: Case, condition: Condition) -> bool:
+    left = _feature_values(case, condition.left)
+    match condition.right:
+        case None:
+            return bool(left)
+        case Feature() as right:
+            same = bool(left & _feature_values(case, right))
+        case value:
+            same = str(value.value) in left
+    return same if condition.op == "==" else not same
+
+
+def _feature_values(case: Case, feature: Feature) -> set[object]:
+    predicate = FEATURES.get(case.sorts.get(feature.name, ""))
+    if predicate is None or feature.name not in case.binding:
+        return set()
+    atom = Atom(predicate, (Variable(feature.name), Constant(feature.key), Variable("_value")))
+    return {witness["_value"] for witness in case.prover.witnesses([atom], case.binding)}
