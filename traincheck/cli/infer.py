@@ -5,23 +5,30 @@ from pathlib import Path
 
 import click
 
-from traincheck.cli.common import engine_option, progress, rules_option, traces_argument
+from traincheck.cli.common import engine_option, progress, rules_option, traces_argument, warn
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl.checker import Checked
-from traincheck.dsl.load import load_rules
+from traincheck.dsl.load import load_rules, rule_files
+from traincheck.dsl.parse import LANGUAGE_VERSION
 from traincheck.dsl.printer import print_file
 from traincheck.dsl.syntax import RuleFile, Template
 from traincheck.errors import UsageError
 from traincheck.files import write_whole
-from traincheck.infer.learn import learn
+from traincheck.infer.evidence import distinct, dump, evidence_path, load
+from traincheck.infer.learn import learn, observe
 from traincheck.infer.selection import Dropped, Thresholds, fill
 
-LANGUAGE_VERSION = "1.0"
+_STANDARD = "standard"
 
 
 @click.command("infer")
 @traces_argument
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="the invariants file to write")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="the invariants file to write; --update's file by default"
+)
+@click.option(
+    "--update", type=click.Path(path_type=Path), help="refine this invariants file, using the evidence kept beside it"
+)
 @rules_option
 @click.option("--template", "template_names", multiple=True, metavar="NAME", help="mine only these templates")
 @engine_option
@@ -30,7 +37,8 @@ LANGUAGE_VERSION = "1.0"
 @click.option("--why-not", is_flag=True, help="tell why each hypothesis was dropped, on standard output")
 def command(
     traces: tuple[Path, ...],
-    output: Path,
+    output: Path | None,
+    update: Path | None,
     rule_paths: tuple[str, ...],
     template_names: tuple[str, ...],
     engine: str,
@@ -39,28 +47,39 @@ def command(
     why_not: bool,
 ) -> int:
     """Learn from TRACE… (known-good runs) the invariants that hold in all of them."""
+    target = output or update
+    if target is None:
+        raise UsageError("nowhere to write the invariants", next_step="add -o FILE")
     checked = load_rules(rule_paths)
-    templates = _chosen(checked, template_names)
-    learned = learn(
-        traces, checked, templates, engine_named(engine), Thresholds(min_examples, min_runs), progress=progress
-    )
-    declarations = tuple(item.invariant for item in learned.kept)
-    write_whole(output, print_file(RuleFile(declarations, LANGUAGE_VERSION)))
+    templates = _chosen(checked, template_names, rule_paths)
+    by_name = {template.name: template for template in templates}
+    runs = load(evidence_path(update), by_name) if update is not None else []
+    for trace in traces:
+        progress(f"reading {trace}")
+        runs.append(observe(trace, checked, templates, engine_named(engine), warn))
+    runs = distinct(runs)
+    learned = learn(runs, templates, Thresholds(min_examples, min_runs), progress)
+    write_whole(target, print_file(RuleFile(tuple(item.invariant for item in learned.kept), LANGUAGE_VERSION)))
+    write_whole(evidence_path(target), dump(runs, by_name))
     if why_not:
         for line in sorted(_reason(item) for item in learned.dropped):
             click.echo(line)
     click.echo(
-        f"{output}: {len(learned.kept)} invariants from {len(traces)} runs, {len(learned.dropped)} hypotheses dropped",
+        f"{target}: {len(learned.kept)} invariants from {len(runs)} runs, {len(learned.dropped)} hypotheses dropped",
         err=True,
     )
     return 0
 
 
-def _chosen(checked: Checked, names: Sequence[str]) -> list[Template]:
+def _chosen(checked: Checked, names: Sequence[str], rule_paths: Sequence[str]) -> list[Template]:
+    """The templates of these names; else the standard ones and those of the rules that the user names."""
     unknown = [name for name in names if name not in checked.templates]
     if unknown:
         raise UsageError(f"there is no template '{unknown[0]}'", next_step="traincheck rules list")
-    return [template for name, template in checked.templates.items() if not names or name in names]
+    if names:
+        return [checked.templates[name] for name in dict.fromkeys(names)]
+    files = {file.resolve() for path in (_STANDARD, *rule_paths) for file in rule_files(path)}
+    return [template for template in checked.templates.values() if Path(template.position.file).resolve() in files]
 
 
 def _reason(dropped: Dropped) -> str:

@@ -1,6 +1,6 @@
 """Inference: hypotheses, examples, preconditions, selection, over any number of reference runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,12 @@ import pyarrow as pa
 from traincheck.datalog.engine import Engine
 from traincheck.datalog.plan import plan
 from traincheck.dsl.checker import Checked
-from traincheck.dsl.ground import Grounding, candidate_rule, example_rule, ground, mining_limits, positive_rule
+from traincheck.dsl.ground import candidate_rule, example_rule, ground, mining_limits, positive_rule
 from traincheck.dsl.program import FEATURES, lowering_of, program_of
 from traincheck.dsl.syntax import Template
 from traincheck.facts import load_facts
 from traincheck.infer.callgraph import reduced_edges
+from traincheck.infer.evidence import Run
 from traincheck.infer.hypothesis import hypotheses_of
 from traincheck.infer.selection import Dropped, Kept, Thresholds, drop_implied, judge
 from traincheck.infer.tally import Tallier, Tally, hypotheses
@@ -27,9 +28,25 @@ class Learned:
     dropped: list[Dropped]
 
 
-def tally_run(path: Path, checked: Checked, groundings: Sequence[Grounding], engine: Engine) -> dict[str, Tally]:
-    """Counts of one trace for every template, by template name."""
+def observe(
+    path: Path,
+    checked: Checked,
+    templates: Sequence[Template],
+    engine: Engine,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Count what one trace says of every hypothesis of these templates."""
     facts = load_facts(path)
+    for line in facts.warnings:
+        warn(line)
+    return Run(str(path), tally_facts(facts, checked, templates, engine))
+
+
+def tally_facts(
+    facts: Mapping[str, pa.Table], checked: Checked, templates: Sequence[Template], engine: Engine
+) -> dict[str, Tally]:
+    """Counts of one run's facts, by template name."""
+    groundings = [ground(template) for template in templates]
     lowering = lowering_of(checked)
     rules = [
         rule
@@ -41,39 +58,31 @@ def tally_run(path: Path, checked: Checked, groundings: Sequence[Grounding], eng
         )
     ]
     program = program_of(checked, lowering, rules)
-    given = {checked.sorts(g.template)[name] for g in groundings for name in g.template.given}
+    given = {checked.sorts(template)[name] for template in templates for name in template.given}
     features = {sort: predicate for sort, predicate in FEATURES.items() if sort in given}
     goals = [*(goal for g in groundings for goal in (g.example, g.positive, g.candidate)), *features.values()]
     base: dict[str, pa.Table] = {name: facts[name] for name in plan(program, goals).base}
     if "invokes" in base:
         base["invokes"] = reduced_edges(facts["invokes"])
-    tables = engine.solve(program, base, goals)
-    tallier = Tallier(tables, features)
+    tallier = Tallier(engine.solve(program, base, goals), features)
     return {g.template.name: tallier.tally(g, checked.sorts(g.template)) for g in groundings}
 
 
 def learn(
-    paths: Sequence[Path],
-    checked: Checked,
+    runs: Sequence[Run],
     templates: Sequence[Template],
-    engine: Engine,
     thresholds: Thresholds | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Learned:
-    """Infer the invariants that these reference runs share."""
+    """The invariants that these runs share."""
     thresholds = thresholds or Thresholds()
-    groundings = [ground(template) for template in templates]
-    runs = []
-    for path in paths:
-        progress(f"reading {path}")
-        runs.append(tally_run(path, checked, groundings, engine))
     kept: list[Kept] = []
     dropped: list[Dropped] = []
-    for grounding in groundings:
-        tallies = [run[grounding.template.name] for run in runs]
+    for template in templates:
+        tallies = [run.tallies[template.name] for run in runs]
         rows = hypotheses(tallies)
-        progress(f"weighing {len(rows)} hypotheses of '{grounding.template.name}'")
-        for hypothesis in hypotheses_of(grounding, tallies, rows):
+        progress(f"weighing {len(rows)} hypotheses of '{template.name}'")
+        for hypothesis in hypotheses_of(ground(template), tallies, rows):
             verdict = judge(hypothesis, thresholds)
             if isinstance(verdict, Kept):
                 kept.append(verdict)
