@@ -24,8 +24,8 @@ _MOST_QUERIES = 80
 _MOST_SHOWN = 2
 _MOST_VALUES = 3
 _MOST_LOOSE = 100  # facts of a relation that may be shown although nothing ties them to the example
-_COSTS: Mapping[str, float] = {"api": 3, "concept": 3, "rank": 2, "process": 2, "kind": 1.5, "name": 1.5, "key": 1.5}
-_IDENTITY_COST, _LINK_COST, _DERIVED_COST, _PLAIN_COST = 2.0, 1.5, 3.0, 1.0
+_COSTS: Mapping[str, float] = {"api": 3, "rank": 2, "process": 2, "kind": 1.5, "name": 1.5, "key": 1.5}
+_IDENTITY_COST, _LINK_COST, _PLAIN_COST = 2.0, 1.5, 1.0
 _FAR = 10**15
 
 
@@ -76,7 +76,9 @@ def _constraints(case: Case, parts: Sequence[_Part]) -> Iterator[_Constraint]:
         elif isinstance(literal, Atom):
             for position, term in enumerate(literal.terms):
                 if isinstance(term, Constant) or (isinstance(term, Variable) and term.name in case.binding):
-                    yield _Constraint(number, position, _column_cost(case, literal.predicate, position))
+                    cost = _column_cost(case, literal.predicate, position)
+                    if cost is not None:
+                        yield _Constraint(number, position, cost)
 
 
 def _is_link(case: Case, atom: Atom, parts: Sequence[_Part]) -> bool:
@@ -95,10 +97,11 @@ def _is_link(case: Case, atom: Atom, parts: Sequence[_Part]) -> bool:
     )
 
 
-def _column_cost(case: Case, predicate: str, position: int) -> float:
-    if predicate not in RELATIONS:
-        return _DERIVED_COST
+def _column_cost(case: Case, predicate: str, position: int) -> float | None:
+    """What dropping a column costs; None for the word that says what is sought at all: does(C, "clip")."""
     sort = case.column(predicate, position)[1]
+    if predicate not in RELATIONS and sort not in IDENTITY_SORTS | {"step", "rank"}:
+        return None
     return _COSTS.get(sort, _IDENTITY_COST if sort in IDENTITY_SORTS else _PLAIN_COST)
 
 
