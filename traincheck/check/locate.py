@@ -1,6 +1,6 @@
 """From violating examples to places: which step, call, variable and source line each law first broke at."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -32,8 +32,7 @@ class Locator:
     def __post_init__(self) -> None:
         self._connection = duckdb.connect()
         self._connection.execute("SET enable_progress_bar = false")
-        for relation in {relation for relation, _ in _LOOKUPS.values()}:
-            self._connection.register(f"fact_{relation}", self.facts[relation])
+        self._registered: set[str] = set()
 
     def violations(self, program: LawProgram, violated: pa.Table) -> Iterator[Violation]:
         """One violation per law that has rows in `violated` (columns: law number, then the grounding key)."""
@@ -41,6 +40,7 @@ class Locator:
             return
         self._connection.register("violated", violated)
         key = program.grounding.key
+        self._register(program.sorts[name] for name in key)
         query = (
             f"SELECT c0, count(*), list(DISTINCT step ORDER BY step) FILTER (step IS NOT NULL), "
             f"arg_min(struct_pack({', '.join(f'{name} := {name}' for name in _FIELDS)}), place_order), "
@@ -57,6 +57,13 @@ class Locator:
             first = Place(place["rank"], place["step"], place["api"], place["variable"], place["site"], time)
             yield Violation(law, count, steps or [], first, binding)
         self._connection.unregister("violated")
+
+    def _register(self, sorts: Iterable[str]) -> None:
+        """Make the relations known in which things of these sorts are looked up."""
+        wanted = {_LOOKUPS[sort][0] for sort in sorts if sort in _LOOKUPS}
+        for relation in wanted - self._registered:
+            self._connection.register(f"fact_{relation}", self.facts[relation])
+            self._registered.add(relation)
 
 
 def _read(text: str, type_: pa.DataType) -> ConstantValue:

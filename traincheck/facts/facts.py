@@ -24,6 +24,11 @@ class Facts(Mapping[str, Any]):
         self._processes = processes
         self._tables: dict[str, Any] = {}
 
+    @property
+    def identity(self) -> str:
+        """What tells this run from every other, wherever its trace was copied to."""
+        return " ".join(sorted(folder.name for folder in self.path.iterdir() if folder.is_dir()))
+
     def table(self, name: str) -> Any:
         """The table of relation `name`, with exactly the schema's columns; KeyError for an unknown name."""
         found = self._tables.get(name)

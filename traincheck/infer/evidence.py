@@ -1,7 +1,7 @@
 """The evidence file beside an invariants file: each run's tallies, so that new runs refine what old ones taught.
 
-One JSON document a line: a header with the format's version, then one line per run. A run is known by a digest of its
-tallies; the same run given twice counts once. Templates are known by a digest of their text, since counts made
+One JSON document a line: a header with the format's version, then one line per run. A run is known by its trace's
+identity; the same run given twice counts once. Templates are known by a digest of their text, since counts made
 for another text mean something else.
 """
 
@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,10 @@ SUFFIX = ".evidence"
 
 @dataclass(frozen=True)
 class Run:
-    """One reference run: where its trace was, and its tallies by template name."""
+    """One reference run: the identity of its trace, which copying keeps, and its tallies by template name."""
 
-    trace: str
+    identity: str
     tallies: Mapping[str, Tally]
-
-    @cached_property
-    def digest(self) -> str:
-        """What the run taught, without where it came from."""
-        text = json.dumps({name: _tally_as_json(tally) for name, tally in sorted(self.tallies.items())})
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def evidence_path(rules: Path) -> Path:
@@ -46,8 +39,8 @@ def evidence_path(rules: Path) -> Path:
 
 def distinct(runs: Iterable[Run]) -> list[Run]:
     """The runs in an order that does not depend on how they were given, each once."""
-    by_digest = {run.digest: run for run in runs}
-    return [by_digest[digest] for digest in sorted(by_digest)]
+    by_identity = {run.identity: run for run in runs}
+    return [by_identity[identity] for identity in sorted(by_identity)]
 
 
 def dump(runs: Sequence[Run], templates: Mapping[str, Template]) -> str:
@@ -56,7 +49,7 @@ def dump(runs: Sequence[Run], templates: Mapping[str, Template]) -> str:
     lines = [json.dumps({"format": FORMAT, "version": VERSION, "templates": digests})]
     for run in runs:
         tallies = {name: _tally_as_json(tally) for name, tally in sorted(run.tallies.items())}
-        lines.append(json.dumps({"trace": run.trace, "tallies": tallies}))
+        lines.append(json.dumps({"run": run.identity, "tallies": tallies}))
     return "\n".join(lines) + "\n"
 
 
@@ -78,7 +71,7 @@ def load(path: Path, templates: Mapping[str, Template]) -> list[Run]:
         if known != _template_digest(template):
             what = "was not mined" if known is None else "has changed"
             raise UsageError(f"template '{name}' {what} since this was learned", where=str(path), next_step=advice)
-    return [Run(line["trace"], {name: _tally(line["tallies"][name]) for name in templates}) for line in lines]
+    return [Run(line["run"], {name: _tally(line["tallies"][name]) for name in templates}) for line in lines]
 
 
 def _template_digest(template: Template) -> str:

@@ -39,7 +39,7 @@ def observe(
     facts = load_facts(path)
     for line in facts.warnings:
         warn(line)
-    return Run(str(path), tally_facts(facts, checked, templates, engine))
+    return Run(facts.identity, tally_facts(facts, checked, templates, engine))
 
 
 def tally_facts(
