@@ -55,7 +55,10 @@ SORTS: Mapping[str, ColumnType] = MappingProxyType(
         "time": "int",
         "fingerprint": "str",
         "site": "str",
-        #
+        "record": "int",
+        "span": "int",
+        "parts": "int",
+        # Sorts that one may learn from.
         "rank": "int",
         "step": "int",
         "number": "float",
@@ -81,7 +84,23 @@ SORTS: Mapping[str, ColumnType] = MappingProxyType(
 )
 
 IDENTITY_SORTS = frozenset(
-    {"call", "variable", "update", "object", "process", "window", "tensor", "thread", "seq", "time", "fingerprint", "site"}
+    {
+        "call",
+        "variable",
+        "update",
+        "object",
+        "process",
+        "window",
+        "tensor",
+        "thread",
+        "seq",
+        "time",
+        "fingerprint",
+        "site",
+        "record",
+        "span",
+        "parts",
+    }
 )
 
 
@@ -94,7 +113,10 @@ def _relation(name: str, columns: str, doc: str) -> Relation:
     return Relation(name, tuple(parsed), doc)
 
 
-_VALUE_COLUMNS = "type:type value:value class:class number:number dtype:dtype shape:shape device:device tensor:tensor fingerprint:fingerprint"
+_VALUE_COLUMNS = (
+    "type:type value:value class:class number:number dtype:dtype shape:shape device:device "
+    "tensor:tensor fingerprint:fingerprint"
+)
 
 RELATIONS: Mapping[str, Relation] = MappingProxyType(
     {
@@ -102,7 +124,8 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
         for relation in (
             _relation(
                 "process",
-                "id:process rank:rank pid:integer world:integer host:text python:text torch:text argv:text role:kind outcome:outcome",
+                "id:process rank:rank pid:integer world:integer host:text python:text torch:text argv:text "
+                "role:kind outcome:outcome",
                 "one process of the run; role is main or worker; outcome is null until the process ended",
             ),
             _relation(
@@ -122,18 +145,34 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "one call; stage is init, train or eval; exit and outcome are null while it is open",
             ),
             _relation("contains", "outer:call inner:call", "outer encloses inner, a call or an update, at any depth"),
-            _relation("arg", f"call:call name:name {_VALUE_COLUMNS}", "one argument of a call, bound to its parameter name"),
-            _relation("result", f"call:call name:name {_VALUE_COLUMNS}", "one result of a call; name is '' or its index or key"),
+            _relation(
+                "arg", f"call:call name:name {_VALUE_COLUMNS}", "one argument of a call, bound to its parameter name"
+            ),
+            _relation(
+                "result",
+                f"call:call name:name {_VALUE_COLUMNS}",
+                "one result of a call; name is '' or its index or key",
+            ),
             _relation("raised", "call:call type:type message:text", "the exception a call ended with"),
-            _relation("context", "call:call key:key value:value", "what held while the call ran: grad_mode, training, autocast..."),
-            _relation("object", "id:object type:api process:process rank:rank", "an optimizer, module, scheduler, loader or sampler"),
+            _relation(
+                "context",
+                "call:call key:key value:value",
+                "what held while the call ran: grad_mode, training, autocast...",
+            ),
+            _relation(
+                "object",
+                "id:object type:api process:process rank:rank",
+                "an optimizer, module, scheduler, loader or sampler",
+            ),
             _relation(
                 "variable",
                 "id:variable name:name kind:kind owner:object rank:rank dtype:dtype shape:shape device:device "
                 "requires_grad:flag ties:variable",
                 "a tensor under a name; kind is parameter or buffer; ties is the variable whose tensor it shares",
             ),
-            _relation("holds", "optimizer:object group:integer variable:variable", "what an optimizer was given to train"),
+            _relation(
+                "holds", "optimizer:object group:integer variable:variable", "what an optimizer was given to train"
+            ),
             _relation(
                 "hyperparameter",
                 "optimizer:object group:integer name:name value:value number:number",
@@ -141,7 +180,8 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             ),
             _relation(
                 "update",
-                "id:update variable:variable attr:attr before:class after:class rank:rank process:process step:step at:seq call:call",
+                "id:update variable:variable attr:attr before:class after:class rank:rank process:process step:step "
+                "at:seq call:call",
                 "a change of a variable: attr is data, grad, requires_grad, ...; call is the innermost call around it",
             ),
             _relation(
@@ -150,10 +190,44 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "norm:number minimum:number maximum:number nonfinite:integer at:seq",
                 "a summary of a variable's value; point says when in the step it was taken",
             ),
-            _relation("metric", "rank:rank step:step name:name value:number", "a number the run reported, such as its loss"),
-            _relation("ordinal", "call:call index:integer", "how many calls of the same api the process made before it"),
-            _relation("invokes", "outer:api inner:api", "the call graph: some call of outer directly encloses one of inner"),
-            _relation("subclass", "sub:api super:api", "api generalisation: a method and the base method it overrides or inherits"),
+            _relation(
+                "metric", "rank:rank step:step name:name value:number", "a number the run reported, such as its loss"
+            ),
+            _relation(
+                "ordinal", "call:call index:integer", "how many calls of the same api the process made before it"
+            ),
+            _relation(
+                "invokes", "outer:api inner:api", "the call graph: some call of outer directly encloses one of inner"
+            ),
+            _relation(
+                "subclass",
+                "sub:api super:api",
+                "api generalisation: a method and the base method it overrides or inherits",
+            ),
+            # what only traces imported from another tool's logs have: its records, under its own names
+            _relation(
+                "record",
+                "id:record process:process rank:rank step:step at:seq call:call variable:variable time:time "
+                "index:integer given:parts returned:parts sketch:text",
+                "a record of an imported log: the start of a call or a snapshot of a variable; index counts the "
+                "calls of one api on one thread",
+            ),
+            _relation(
+                "property",
+                "record:record key:key value:value",
+                "what a record says: meta_vars.step, attributes.dtype...",
+            ),
+            _relation(
+                "part",
+                "id:parts role:kind place:name key:key value:value number:number",
+                "a piece of what calls were given or returned; role is positional, keyword, input or output (tensors)",
+            ),
+            _relation(
+                "span",
+                "id:span variable:variable process:process attr:attr value:value number:number before:value "
+                "before_number:number at:seq begin:time end:time last:record",
+                "how long a variable's attribute kept a value; last is the last record that shows it",
+            ),
         )
     }
 )

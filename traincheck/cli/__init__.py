@@ -1,19 +1,30 @@
 """The command line: one click group, each command in a module of its own and imported when asked for."""
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
 import click
 
 import traincheck
-from traincheck.errors import TrainCheckError
+from traincheck.errors import TrainCheckError, one_line
 
 __all__ = ["check_main", "collect_main", "infer_main", "main"]
 
-_COMMANDS = ("collect", "infer", "check", "query", "rules")
+# command -> module of this package; `import` is a word of the language
+_COMMANDS = {
+    "collect": "collect",
+    "infer": "infer",
+    "check": "check",
+    "query": "query",
+    "rules": "rules",
+    "import": "import_",
+}
 
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 128 + 2
+EXIT_PIPE = 128 + 13
 
 
 class _LazyGroup(click.Group):
@@ -25,7 +36,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"traincheck.cli.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"traincheck.cli.{_COMMANDS[cmd_name]}")
         command: click.Command = module.command
         return command
 
@@ -38,20 +49,26 @@ def cli() -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     """Run one command; 1 means violations and nothing else, so every error of ours is 2."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show must not end the command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(list(arguments), prog_name="traincheck", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("traincheck: interrupted", err=True)
-        return 130
+        return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
     except TrainCheckError as error:
         click.echo(f"traincheck: {error}", err=True)
         return EXIT_USAGE
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except SystemExit as error:  # click leaves with 1 when the reader of our output has gone
+        return EXIT_PIPE if error.code else 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        click.echo(f"traincheck: {one_line(f'{place}{error.strerror or error}')}", err=True)
+        return EXIT_USAGE
     except Exception:
         import traceback
 

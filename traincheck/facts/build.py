@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from traincheck.facts import recorded
+from traincheck.facts import recorded, spans
 from traincheck.facts.closure import enclosing
 from traincheck.facts.raw import Ints, RawProcess, last_rows
 from traincheck.schema import RELATIONS, Relation
@@ -342,7 +342,7 @@ _BUILDERS: Mapping[str, Callable[[RawProcess], Columns]] = {
     "record": lambda process: recorded.record(process, _steps_of),
     "property": recorded.properties,
     "part": recorded.parts,
-    "span": recorded.spans,
+    "span": spans.spans,
 }
 
 __all__ = ["MARK_STEP", "build", "relation_schema"]

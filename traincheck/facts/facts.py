@@ -9,6 +9,7 @@ import pyarrow as pa
 from traincheck.errors import TraceError
 from traincheck.facts.build import build, relation_schema
 from traincheck.facts.raw import RawProcess, last_rows
+from traincheck.facts.spans import with_imported
 from traincheck.schema import RELATIONS
 from traincheck.trace import ProcessReader, TraceReader
 
@@ -83,4 +84,4 @@ def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
     process = RawProcess(index, reader.name, families, tables["names"]["text"].to_pylist(), reader.torn, info)
     if process.torn:
         warnings.append(f"{reader.name} did not end normally: read up to its last whole batch")
-    return process
+    return with_imported(process)

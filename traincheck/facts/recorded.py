@@ -1,4 +1,4 @@
-"""The relations that only imported traces have: records, what they say, parts of values, and spans."""
+"""The relations that only imported traces have: records, what they say, and the parts of values."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -9,10 +9,14 @@ import pyarrow as pa
 
 from traincheck.facts.plain import Json, flatten, number_of, plain
 from traincheck.facts.raw import Ints, RawProcess
-from traincheck.trace.layout import NULL
+from traincheck.trace.layout import NULL, WHOLE
 
 Columns = dict[str, Any]
-_ACTIVE = "active"
+Triple = tuple[Ints, Any, Any]
+
+PARAMETER = "torch.nn.Parameter"
+_ACTIVE, _NONE = "active", "none"
+_IDS = {"data_id": "data_ID", "grad_id": "grad_ID"}
 
 
 def record(process: RawProcess, steps: Callable[[RawProcess, Ints], Any]) -> Columns:
@@ -31,34 +35,61 @@ def record(process: RawProcess, steps: Callable[[RawProcess, Ints], Any]) -> Col
         "index": np.asarray(rows["index"], np.int64),
         "given": process.ids(rows["given"]),
         "returned": process.ids(rows["returned"]),
-        "sketch": _texts(process, rows["sketch"]),
+        "sketch": [None if number == NULL else process.texts[number] for number in rows["sketch"]],
     }
 
 
 def properties(process: RawProcess) -> Columns:
-    """Relation `property`: the texts that records refer to, taken apart once each."""
+    """Relation `property`: the texts that records refer to, taken apart once each, and what their columns say."""
     rows = process.families["records"]
-    owners: list[Ints] = []
-    keys: list[Any] = []
-    values: list[Any] = []
-    for column, read in (("said", flatten), ("contexts", _managers), ("attributes", flatten), ("identity", flatten)):
-        ids, position = np.unique(rows[column], return_inverse=True)
-        pairs = [[] if number == NULL else list(read(_json(process, number))) for number in ids]
-        counts = np.array([len(found) for found in pairs], np.int64)
-        flat = [pair for found in pairs for pair in found]
-        repeat = counts[position]
-        starts = np.cumsum(counts) - counts
-        ends = np.cumsum(repeat)
-        total = int(ends[-1]) if len(ends) else 0
-        member = np.arange(total) - np.repeat(ends - repeat, repeat) + np.repeat(starts[position], repeat)
-        owners.append(np.repeat(rows["id"], repeat))
-        keys.append(pa.array([key for key, _ in flat], pa.string()).take(pa.array(member)))
-        values.append(pa.array([value for _, value in flat], pa.string()).take(pa.array(member)))
+    found = [
+        _spread(process, rows["id"], rows[column], read)
+        for column, read in (("said", flatten), ("contexts", _managers), ("attributes", flatten))
+    ]
+    found += [_identities(rows, column, f"attributes._TRAINCHECK_{key}") for column, key in _IDS.items()]
+    found += [_of_variables(process, key) for key in ("var_name", "var_type")]
+    records, keys, values = zip(*found, strict=True)
     return {
-        "record": process.ids(np.concatenate(owners)),
+        "record": process.ids(np.concatenate(records)),
         "key": pa.concat_arrays(keys),
         "value": pa.concat_arrays(values),
     }
+
+
+def _spread(
+    process: RawProcess, records: Ints, words: Any, read: Callable[[Json], Iterable[tuple[str, str]]]
+) -> Triple:
+    """The pairs that `read` finds in each record's text."""
+    ids, position = np.unique(words, return_inverse=True)
+    pairs = [[] if number == NULL else list(read(_json(process, number))) for number in ids]
+    counts = np.array([len(found) for found in pairs], np.int64)
+    flat = [pair for found in pairs for pair in found]
+    repeat = counts[position] if len(position) else np.zeros(0, np.int64)
+    ends, starts = np.cumsum(repeat), np.cumsum(counts) - counts
+    total = int(ends[-1]) if len(ends) else 0
+    member = pa.array(np.arange(total) - np.repeat(ends - repeat, repeat) + np.repeat(starts[position], repeat))
+    keys = pa.array([key for key, _ in flat], pa.string()).take(member)
+    values = pa.array([value for _, value in flat], pa.string()).take(member)
+    return np.repeat(records, repeat), keys, values
+
+
+def _identities(rows: Mapping[str, Any], column: str, key: str) -> Triple:
+    there = rows[column] != NULL
+    values = [_NONE if number == WHOLE else str(number) for number in rows[column][there]]
+    return rows["id"][there], pa.array([key] * len(values), pa.string()), pa.array(values, pa.string())
+
+
+def _of_variables(process: RawProcess, key: str) -> Triple:
+    """What the records of a variable say of it because of whose they are."""
+    rows, variables = process.families["records"], process.families["variables"]
+    column, read = ("name", str) if key == "var_name" else ("kind", type_of)
+    known = {
+        int(number): plain(read(process.texts[word]))
+        for number, word in zip(variables["id"], variables[column], strict=True)
+    }
+    there = rows["variable"] != NULL
+    values = [known[int(number)] for number in rows["variable"][there]]
+    return rows["id"][there], pa.array([key] * len(values), pa.string()), pa.array(values, pa.string())
 
 
 def parts(process: RawProcess) -> Columns:
@@ -75,34 +106,9 @@ def parts(process: RawProcess) -> Columns:
     return columns
 
 
-def spans(process: RawProcess) -> Columns:
-    """Relation `span`; a span without an end lasts until the end of the log."""
-    rows = process.families["spans"]
-    last = int(process.info.get("log_end") or 0)
-    texts = {number: process.texts[number] for number in np.unique([rows["value"], rows["before"]]) if number != NULL}
-    numbers = {number: number_of(text) for number, text in texts.items()}
-    return {
-        "id": process.ids(rows["id"]),
-        "variable": process.ids(rows["variable"]),
-        "process": np.full(len(rows["id"]), process.base, np.int64),
-        "attr": _texts(process, rows["attr"]),
-        "value": _texts(process, rows["value"]),
-        "number": [numbers.get(number) for number in rows["value"]],
-        "before": _texts(process, rows["before"]),
-        "before_number": [numbers.get(number) for number in rows["before"]],
-        "at": rows["id"],
-        "begin": rows["begin"],
-        "end": np.where(rows["end"] == NULL, last, rows["end"]),
-        "last": process.ids(rows["last"]),
-    }
-
-
-def _texts(process: RawProcess, ids: Any) -> list[str | None]:
-    return [None if number == NULL else process.texts[number] for number in ids]
-
-
 def _json(process: RawProcess, number: int) -> Json:
-    return json.loads(process.texts[number])
+    content: Json = json.loads(process.texts[number])
+    return content
 
 
 def _managers(active: Json) -> Iterable[tuple[str, str]]:
@@ -145,6 +151,16 @@ def argument_pieces(kind: str, content: Json) -> Iterable[tuple[str, str]]:
     yield kind, ""
     for key, value in flatten(content):
         yield f"{kind}.{key}", value
+
+
+def type_of(kind: str) -> str:
+    """The recorded type of a variable of this kind."""
+    return PARAMETER if kind == "parameter" else kind
+
+
+def kind_of(var_type: str) -> str:
+    """The kind of an imported variable: `parameter`, or the recorded type of what is none."""
+    return "parameter" if var_type == PARAMETER else var_type
 
 
 def is_tensor(kind: str) -> bool:

@@ -81,17 +81,25 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "point:int8 hashed:int8",
             ),
             _family("metrics", "at:int64 value:float64 name"),
-            # records and spans are written by importers only; records refer to words that are JSON texts
+            # records and spans are written by importers only; said, contexts, attributes, given and returned are words
+            # that are JSON texts, whole and whole_before the values of spans whose value or before is WHOLE
             _family(
                 "records",
-                "id:int64 call:int64 variable:int64 time:int64 index thread said contexts attributes identity given "
-                "returned sketch",
+                "id:int64 call:int64 variable:int64 time:int64 data_id:int64 grad_id:int64 index thread said contexts "
+                "attributes given returned sketch",
             ),
-            _family("spans", "id:int64 variable:int64 begin:int64 end:int64 last:int64 attr value before"),
+            _family(
+                "spans",
+                "id:int64 variable:int64 call:int64 begin:int64 end:int64 last:int64 whole:int64 whole_before:int64 "
+                "attr value before",
+            ),
             _family("marks", "seq:int64 step kind:int8"),
         )
     }
 )
+
+WHOLE = -2
+"""Stands for a value that is a whole number and written as such in another column, or for a recorded null id."""
 
 STAGES = ("init", "train", "eval")
 OUTCOMES = ("returned", "raised", "exhausted")
