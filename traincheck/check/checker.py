@@ -59,7 +59,6 @@ class Checker:
             numbers = answers[program.predicate("triggered")].column(0).to_pylist()
             triggered |= {program.laws[number].id for number in numbers}
             violations += locator.violations(program, answers[program.predicate("violated")])
-        violations.sort(key=lambda v: (v.first.step is None, v.first.step or 0, v.first.time or 0.0))
         return violations, triggered
 
 

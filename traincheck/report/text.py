@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from traincheck.check.findings import findings
 from traincheck.check.verdict import Place, Report, Violation
 
 _MOST_STEPS = 5
@@ -13,9 +14,16 @@ def as_text(report: Report, explanations: dict[str, Sequence[str]] | None = None
 
 
 def _lines(report: Report, explanations: dict[str, Sequence[str]]) -> Iterator[str]:
-    for violation in report.violations:
-        yield from _violation(violation, explanations.get(violation.law.id, ()))
+    found = findings(report.violations)
+    for finding in found:
+        headline = finding.headline
+        yield from _violation(headline, explanations.get(headline.law.id, ()))
+        if finding.others:
+            yield "  with it:"
+            yield from (f"    {_folded(violation)}" for violation in finding.others)
         yield ""
+    if found:
+        yield f"{len(found)} finding{'s' if len(found) > 1 else ''}; the first is the one to read"
     total = report.checked + len(report.not_triggered)
     yield (
         f"{len(report.violations)} violated, {len(report.held)} held, {len(report.not_triggered)} not triggered "
@@ -36,6 +44,12 @@ def _violation(violation: Violation, explanation: Sequence[str]) -> Iterator[str
     for concept, apis in law.concepts.items():
         yield f"  '{concept}' is {' or '.join(apis)}"
     yield from (f"  {line}" for line in explanation)
+
+
+def _folded(violation: Violation) -> str:
+    law = violation.law
+    step = "" if violation.first.step is None else f" from step {violation.first.step}"
+    return f"{law.invariant.severity}: {law.invariant.title}{step} [{law.id}]"
 
 
 def _place(place: Place) -> str:
