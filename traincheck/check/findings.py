@@ -7,6 +7,7 @@ an API, a concept, a variable or an attribute. A finding is a connected componen
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import networkx as nx
 
@@ -36,7 +37,7 @@ def findings(violations: Sequence[Violation]) -> list[Finding]:
             by_topic[topic].append(index)
     for members in by_topic.values():
         ordered = sorted(members, key=lambda index: _step(violations[index]))
-        for a, b in zip(ordered, ordered[1:], strict=False):
+        for a, b in pairwise(ordered):
             if _together(violations[a], violations[b]):
                 graph.add_edge(a, b)
     grouped = [sorted((violations[index] for index in part), key=_rank) for part in nx.connected_components(graph)]

@@ -100,11 +100,25 @@ def _invariant(
     return Invariant(
         template=template.name,
         arguments=tuple((name, Value(value)) for name, value in arguments.items()),
-        title=fill(template.title, arguments.items()),
+        title=fill(template.title, arguments.items()) + _in_words(precondition),
         precondition=tuple(tuple(_condition(clause) for clause in conjunction) for conjunction in precondition),
         evidence=Evidence(runs, examples, round((examples + 1) / (examples + 2), 3), rate),
         severity=template.severity,
     )
+
+
+def _in_words(precondition: Sequence[Conjunction]) -> str:
+    """A precondition as the end of a title, such as ", when stage is eval"."""
+    if not precondition:
+        return ""
+    return ", when " + " or ".join(" and ".join(map(_clause_in_words, clauses)) for clauses in precondition)
+
+
+def _clause_in_words(clause: Clause) -> str:
+    verb = "is" if clause.op == "==" else "is not"
+    if clause.other is None:
+        return f"{clause.key} {verb} {clause.value}"
+    return f"{clause.key} {verb} the same for both"
 
 
 def fill(title: str, arguments: Iterable[tuple[str, object]]) -> str:

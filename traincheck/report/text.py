@@ -6,6 +6,7 @@ from traincheck.check.findings import findings
 from traincheck.check.verdict import Place, Report, Violation
 
 _MOST_STEPS = 5
+_MOST_APIS = 3
 
 
 def as_text(report: Report, explanations: dict[str, Sequence[str]] | None = None) -> str:
@@ -42,7 +43,8 @@ def _violation(violation: Violation, explanation: Sequence[str]) -> Iterator[str
     more = ", ..." if len(violation.steps) > _MOST_STEPS else ""
     yield f"  violated {times}" + (f", in step {steps}{more}" if violation.steps else "")
     for concept, apis in law.concepts.items():
-        yield f"  '{concept}' is {' or '.join(apis)}"
+        more = f" or {len(apis) - _MOST_APIS} others" if len(apis) > _MOST_APIS else ""
+        yield f"  '{concept}' is {' or '.join(apis[:_MOST_APIS])}{more}"
     yield from (f"  {line}" for line in explanation)
 
 
