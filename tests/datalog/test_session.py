@@ -2,7 +2,9 @@
 
 import threading
 
+import duckdb
 import pyarrow as pa
+import pytest
 
 from tests.datalog.programs import atom
 from traincheck.datalog.duckdb_engine import DuckDBEngine, table_name
@@ -45,6 +47,13 @@ def test_a_later_program_reads_what_an_earlier_one_made():
         session.forget("Path", "edge")
         assert session.connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone() == (0,)
         assert session.solve(PATH, ["Path"])["Path"].num_rows == 3
+
+
+def test_sql_never_reads_python_variables():
+    hidden = FACTS["edge"]
+    with DuckDBEngine().session(FACTS) as session, pytest.raises(duckdb.CatalogException):
+        session.connection.execute("SELECT * FROM hidden")
+    assert hidden.num_rows
 
 
 def test_pydatalog_answers_in_many_threads_at_once():

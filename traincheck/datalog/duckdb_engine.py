@@ -61,8 +61,9 @@ class DuckDBSession:
             config["threads"] = threads
         self.connection = duckdb.connect(":memory:", config=config)
         self._own = self.connection.cursor()  # a result that the caller has not read to its end stays undisturbed
-        self._own.execute("SET enable_progress_bar = false")
-        self._own.execute("SET python_enable_replacements = false")
+        for connection in (self.connection, self._own):
+            connection.execute("SET enable_progress_bar = false")
+            connection.execute("SET python_enable_replacements = false")  # a table name is never a Python variable
 
     def __enter__(self) -> "DuckDBSession":
         return self
