@@ -1,6 +1,11 @@
 """Errors that are the user's to mend: one line that says what, where, and what to do."""
 
 
+def one_line(text: str) -> str:
+    """The text with line breaks and control characters written as escapes, as names of files may hold them."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 class TrainCheckError(Exception):
     """Bad input or usage; the command line prints it as one line and exits with 2.
 
@@ -16,7 +21,7 @@ class TrainCheckError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         advice = f" (next: {self.next_step})" if self.next_step else ""
-        return f"{place}{self.what}{advice}"
+        return one_line(f"{place}{self.what}{advice}")
 
 
 class UsageError(TrainCheckError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +16,8 @@ from traincheck.datalog.engine import engine_named
 from traincheck.dsl.load import load_rules
 from traincheck.errors import UsageError
 from traincheck.facts import Facts
-from traincheck.files import write_whole
-from traincheck.report.json import as_json
+from traincheck.files import require_writable, write_whole
+from traincheck.report.json import as_json, json_text
 from traincheck.report.text import as_text
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ def command(
     """Check TRACE… against invariants and say where each run first left the path."""
     if not sources and not rule_paths:
         raise UsageError("there is nothing to check against", next_step="add -i FILE or --rules PACK")
+    if output is not None:
+        require_writable(output)
     named = (*sources, *rule_paths)
     checked = load_rules(named)
     checker = Checker(checked, laws_of(checked, rules_in(checked, named)), engine_named(engine))
@@ -82,7 +83,7 @@ def command(
 def _rendered(report: Report, explanations: Mapping[str, Explanation], format_: str) -> str:
     if format_ == "json":
         trees = {law_id: explanation.as_dict() for law_id, explanation in explanations.items()}
-        return json.dumps(as_json(report, trees), indent=1) + "\n"
+        return json_text(as_json(report, trees), indent=1) + "\n"
     return as_text(report, {law_id: explanation.lines() for law_id, explanation in explanations.items()})
 
 

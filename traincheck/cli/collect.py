@@ -30,7 +30,12 @@ def prepare_output(output: Path) -> None:
                 "the output folder is not empty and not a trace", where=str(output), next_step="choose another with -o"
             )
         shutil.rmtree(output)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot make this folder: {error.strerror}", where=str(output), next_step="choose another with -o"
+        ) from error
 
 
 def run_collected(settings: Settings, program: list[str]) -> int:
@@ -58,9 +63,25 @@ def needs_for(sources: Sequence[str]) -> Needs:
     return needs_of(checked, checked.rules.values())
 
 
+class _PythonLike(click.Command):
+    """Ends our options where Python ends its own: at the script, or behind `-m MODULE`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        valued = {name for option in self.params if isinstance(option, click.Option) for name in option.opts}
+        place = 0
+        while place < len(args) and args[place].startswith("-") and args[place] != "--":
+            if args[place].startswith("-m"):
+                end = place + (2 if args[place] == "-m" else 1)  # -mMODULE is one word
+                args = [*args[:end], *(["--"] if end < len(args) else []), *args[end:]]
+                break
+            place += 2 if args[place] in valued else 1
+        return super().parse_args(ctx, args)
+
+
 @click.command(
     "collect",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    cls=_PythonLike,
+    context_settings={"allow_interspersed_args": False},
     short_help="Run a training script and record what it does.",
 )
 @click.option(

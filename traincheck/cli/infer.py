@@ -13,7 +13,7 @@ from traincheck.dsl.parse import LANGUAGE_VERSION
 from traincheck.dsl.printer import print_file
 from traincheck.dsl.syntax import RuleFile, Template
 from traincheck.errors import UsageError
-from traincheck.files import write_whole
+from traincheck.files import require_writable, write_whole
 from traincheck.infer.evidence import distinct, dump, evidence_path, load
 from traincheck.infer.learn import learn, observe
 from traincheck.infer.selection import Dropped, Thresholds, fill
@@ -50,6 +50,7 @@ def command(
     target = output or update
     if target is None:
         raise UsageError("nowhere to write the invariants", next_step="add -o FILE")
+    require_writable(target)
     checked = load_rules(rule_paths)
     templates = _chosen(checked, template_names, rule_paths)
     by_name = {template.name: template for template in templates}

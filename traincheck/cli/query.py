@@ -1,7 +1,6 @@
 """`traincheck query`: ask a trace a question in the rule language."""
 
 import csv
-import json
 import sys
 from pathlib import Path
 
@@ -13,9 +12,13 @@ from traincheck.datalog.engine import engine_named
 from traincheck.dsl.load import load_rules
 from traincheck.dsl.parse import parse_atoms
 from traincheck.dsl.program import question
+from traincheck.errors import one_line
 from traincheck.facts import load_facts
+from traincheck.report.json import json_text
+from traincheck.values import canonical
 
 _ANSWER = "answer"
+_TRUTH = "holds"
 
 
 @click.command("query")
@@ -26,7 +29,7 @@ _ANSWER = "answer"
 @click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="most rows to print; 0 for all")
 @engine_option
 def command(trace: Path, atoms: str, rule_paths: tuple[str, ...], format_: str, limit: int, engine: str) -> int:
-    """Print every way to satisfy ATOMS in TRACE, one column per variable.
+    """Print every way to satisfy ATOMS in TRACE, one column per variable; without variables, whether they hold.
 
     \b
     traincheck query TRACE 'call(C, api: "torch.optim.*.step", step: S, site: At)'
@@ -40,9 +43,11 @@ def command(trace: Path, atoms: str, rule_paths: tuple[str, ...], format_: str, 
     for line in facts.warnings:
         warn(line)
     answer = engine_named(engine).solve(program, {name: facts[name] for name in program.base}, [_ANSWER])[_ANSWER]
-    answer = answer.rename_columns(names) if names else answer
-    shown = answer.sort_by([(name, "ascending") for name in names])
-    _print(shown.slice(0, limit) if limit else shown, format_)
+    if names:
+        answer = answer.rename_columns(names).sort_by([(name, "ascending") for name in names])
+    else:  # without variables the question is whether it holds
+        answer = pa.table({_TRUTH: [answer.num_rows > 0]})
+    _print(answer.slice(0, limit) if limit else answer, format_)
     if limit and answer.num_rows > limit:
         click.echo(f"{limit} of {answer.num_rows} rows; --limit 0 shows all", err=True)
     return 0
@@ -51,13 +56,13 @@ def command(trace: Path, atoms: str, rule_paths: tuple[str, ...], format_: str, 
 def _print(table: pa.Table, format_: str) -> None:
     rows = table.to_pylist()
     if format_ == "json":
-        click.echo(json.dumps(rows))
+        click.echo(json_text(rows))
     elif format_ == "csv":
-        writer = csv.DictWriter(sys.stdout, table.column_names)
+        writer = csv.DictWriter(sys.stdout, table.column_names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: canonical(value) for name, value in row.items()} for row in rows)
     else:
-        _print_aligned(table.column_names, [[str(value) for value in row.values()] for row in rows])
+        _print_aligned(table.column_names, [[one_line(canonical(value)) for value in row.values()] for row in rows])
 
 
 def _print_aligned(header: list[str], rows: list[list[str]]) -> None:
