@@ -23,6 +23,8 @@ FORMAT = "traincheck evidence"
 VERSION = 1
 SUFFIX = ".evidence"
 
+_ADVICE = "infer again from all traces"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -55,23 +57,27 @@ def dump(runs: Sequence[Run], templates: Mapping[str, Template]) -> str:
 
 def load(path: Path, templates: Mapping[str, Template]) -> list[Run]:
     """Read an evidence file; UsageError when it is missing, broken or made with other templates."""
-    advice = "infer again from all traces"
     try:
         header, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        _require_same(header, templates, str(path))
+        return [Run(line["run"], {name: _tally(line["tallies"][name]) for name in templates}) for line in lines]
     except OSError as error:
-        raise UsageError(f"cannot read: {error.strerror}", where=str(path), next_step=advice) from error
-    except ValueError as error:
-        raise UsageError("this is not an evidence file, or it is torn", where=str(path), next_step=advice) from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise UsageError("this is not an evidence file", where=str(path), next_step=advice)
+        raise UsageError(f"cannot read: {error.strerror}", where=str(path), next_step=_ADVICE) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # whatever a torn file leads to
+        raise UsageError("this is not an evidence file, or it is torn", where=str(path), next_step=_ADVICE) from error
+
+
+def _require_same(header: Mapping[str, Any], templates: Mapping[str, Template], where: str) -> None:
+    """Refuse evidence of another format, of a later version, or of templates that have another text."""
+    if header["format"] != FORMAT:
+        raise UsageError("this is not an evidence file", where=where, next_step=_ADVICE)
     if header["version"] > VERSION:
-        raise UsageError(f"evidence of version {header['version']}", where=str(path), next_step="update traincheck")
+        raise UsageError(f"evidence of version {header['version']}", where=where, next_step="update traincheck")
     for name, template in templates.items():
         known = header["templates"].get(name)
         if known != _template_digest(template):
             what = "was not mined" if known is None else "has changed"
-            raise UsageError(f"template '{name}' {what} since this was learned", where=str(path), next_step=advice)
-    return [Run(line["run"], {name: _tally(line["tallies"][name]) for name in templates}) for line in lines]
+            raise UsageError(f"template '{name}' {what} since this was learned", where=where, next_step=_ADVICE)
 
 
 def _template_digest(template: Template) -> str:
