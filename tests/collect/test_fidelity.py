@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.collect.running import COLLECT, collect, environment, rows, run, write_script
 
 TRAINING = """
@@ -30,14 +32,19 @@ print(digest.hexdigest(), torch.rand(1).item(), sys.argv[1:])
 """
 
 
-def test_training_is_bit_identical_and_names_imported_early_are_seen(tmp_path: Path) -> None:
-    watched = run(tmp_path, TRAINING, "--flag", "value")
-    before = {path.name for path in tmp_path.iterdir()}
-    assert before == {"train.py", "trace"}
-    plain = subprocess.run(
-        [sys.executable, "train.py", "--flag", "value"],
-        capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=60, check=True,
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    folder = tmp_path_factory.mktemp("plain")
+    script = write_script(folder, TRAINING)
+    return subprocess.run(
+        [sys.executable, str(script), "--flag", "value"],
+        capture_output=True, text=True, cwd=folder, env=environment(), timeout=120, check=True,
     )  # fmt: skip
+
+
+def test_training_is_bit_identical(tmp_path: Path, plain: subprocess.CompletedProcess[str]) -> None:
+    watched = run(tmp_path, TRAINING, "--flag", "value")
+    assert {path.name for path in tmp_path.iterdir()} == {"train.py", "trace"}
     assert watched.stdout == plain.stdout
     assert watched.stderr == plain.stderr
 
@@ -65,8 +72,7 @@ def test_a_name_imported_before_is_watched_too(tmp_path: Path) -> None:
     assert all(site.startswith("train.py:") for site in sites)
 
 
-def test_exit_status_and_traceback_are_the_scripts_own(tmp_path: Path) -> None:
-    run(tmp_path, "sys.exit(7)", status=7)
+def test_the_traceback_is_the_scripts_own(tmp_path: Path) -> None:
     done = run(tmp_path, "model = Net()\nmodel(torch.ones(1))\n", status=1)
     assert "in forward" in done.stderr
     assert "mat1 and mat2" in done.stderr or "size mismatch" in done.stderr
@@ -94,7 +100,9 @@ def test_an_exception_is_recorded_with_the_calls_it_passed(tmp_path: Path) -> No
     assert rows(facts, "call", api="__main__.Net.eval")[0]["parent"] is None
 
 
-def test_a_failure_of_the_monitor_is_said_once_and_training_goes_on(tmp_path: Path) -> None:
+def test_a_failure_of_the_monitor_is_said_once_and_training_goes_on(
+    tmp_path: Path, plain: subprocess.CompletedProcess[str]
+) -> None:
     script = write_script(
         tmp_path,
         """
@@ -106,10 +114,9 @@ def test_a_failure_of_the_monitor_is_said_once_and_training_goes_on(tmp_path: Pa
         + "\n".join(f"        {line}" for line in TRAINING.splitlines()),
     )
     done = subprocess.run(
-        [*COLLECT, "-o", "trace", str(script)],
+        [*COLLECT, "-o", "trace", str(script), "--flag", "value"],
         capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=60, check=False,
     )  # fmt: skip
-    plain = run(tmp_path, TRAINING)
     assert done.returncode == 0
     assert done.stdout == plain.stdout
     assert done.stderr.count("collection stopped after an internal error") == 1
@@ -126,3 +133,20 @@ def test_another_sitecustomize_still_runs(tmp_path: Path) -> None:
         env={**environment(), "PYTHONPATH": str(tmp_path / "site")},
     )  # fmt: skip
     assert done.stdout.split() == ["1", str(tmp_path)]
+
+
+def test_the_training_process_is_not_burdened(tmp_path: Path) -> None:
+    """What analyses traces stays out of the process that trains, and its exit status is handed on."""
+    done = run(
+        tmp_path,
+        """
+        import time
+        nn.Linear(1, 1)(torch.ones(1))
+        time.sleep(1)  # until a flush
+        heavy = {"duckdb", "lark", "networkx", "pandas", "click", "rich", "pyDatalog"}
+        print(sorted(heavy & set(sys.modules)))
+        sys.exit(7)
+        """,
+        status=7,
+    )
+    assert done.stdout == "[]\n"

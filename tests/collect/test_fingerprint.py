@@ -30,8 +30,13 @@ def test_strides_do_not_count() -> None:
 
 def test_what_has_no_values_of_its_own_has_no_fingerprint() -> None:
     assert fingerprint(torch.ones(2, device="meta")) == ABSENT
-    assert fingerprint(torch.eye(2).to_sparse()) == ABSENT
     assert fingerprint(torch.empty(0)) != ABSENT
+
+
+def test_sparse_tensors_have_one_of_indices_and_values() -> None:
+    eye = torch.eye(2).to_sparse()
+    assert len({fingerprint(eye), fingerprint(2 * eye), fingerprint(torch.ones(2, 2).to_sparse()), ABSENT}) == 4
+    assert fingerprint(eye) == fingerprint(torch.eye(2).to_sparse())
 
 
 def test_nan_compares_by_bits() -> None:

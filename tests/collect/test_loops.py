@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.collect.running import apis_by_step, collect, rows
+from traincheck.facts import Facts
 
 PLAIN = """
 model = Net()
@@ -27,19 +28,22 @@ LOOP = ["train", "zero_grad", "forward", "cross_entropy", "backward", "clip_grad
 EVALUATION = ["eval", "forward", "cross_entropy"]
 
 
-def test_a_plain_loop(tmp_path: Path) -> None:
-    facts = collect(tmp_path, PLAIN)
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return collect(tmp_path_factory.mktemp("plain"), PLAIN)
+
+
+def test_a_plain_loop(facts: Facts) -> None:
     steps = apis_by_step(facts)
-    assert steps[0][2:] == LOOP  # the first step also has the two constructors
+    assert steps[0][-len(LOOP) :] == LOOP  # what is built and initialised comes before
     assert steps[1] == steps[2] == EVALUATION + LOOP
     assert steps[3] == EVALUATION
     assert [row["closed"] for row in rows(facts, "step")] == ["true"] * 4
     by_stage = Counter(row["stage"] for row in rows(facts, "call", api="__main__.Net.forward"))
-    assert by_stage == {"init": 1, "train": 2, "eval": 3}
+    assert by_stage == {"train": 3, "eval": 3}
 
 
-def test_updates_belong_to_the_innermost_call(tmp_path: Path) -> None:
-    facts = collect(tmp_path, PLAIN)
+def test_updates_belong_to_the_innermost_call(facts: Facts) -> None:
     apis = {row["id"]: row["api"] for row in rows(facts, "call")}
     names = {row["id"]: row["name"] for row in rows(facts, "variable")}
     seen = {
@@ -55,8 +59,7 @@ def test_updates_belong_to_the_innermost_call(tmp_path: Path) -> None:
         assert (row["call"], row["id"]) in contained
 
 
-def test_states_are_taken_once_a_step(tmp_path: Path) -> None:
-    facts = collect(tmp_path, PLAIN)
+def test_states_are_taken_once_a_step(facts: Facts) -> None:
     counted = Counter((row["variable"], row["attr"], row["point"], row["step"]) for row in rows(facts, "state"))
     assert set(counted.values()) == {1}
     names = {row["id"]: row["name"] for row in rows(facts, "variable")}
@@ -130,7 +133,22 @@ for _ in range(3):
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_numbers_of_steps(tmp_path: Path, shape: str) -> None:
-    body, expected = SHAPES[shape]
-    assert len(rows(collect(tmp_path, body), "step")) == expected
+FORKED = """
+import os
+import textwrap
+for body in {bodies}:
+    child = os.fork()
+    if not child:
+        exec(compile(textwrap.dedent(body), __file__, "exec"))
+        import atexit
+        atexit._run_exitfuncs()
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_numbers_of_steps_and_forks(tmp_path: Path) -> None:
+    facts = collect(tmp_path, FORKED.format(bodies=[body for body, _ in SHAPES.values()]))
+    processes = sorted(row["id"] for row in rows(facts, "process"))
+    found = {name: len(rows(facts, "step", process=process)) for name, process in zip(SHAPES, processes, strict=True)}
+    assert found == {name: expected for name, (_, expected) in SHAPES.items()}

@@ -96,6 +96,14 @@ def test_spawned_ranks_and_forked_workers_are_processes_of_the_trace(tmp_path: P
         assert [row["step"] for row in sorted(steps, key=lambda row: row["enter"])] == [0, 1]
         (made,) = rows(facts, "call", rank=rank, api="torch.utils.data.distributed.DistributedSampler.__init__")
         assert {row["value"] for row in rows(facts, "arg", call=made["id"], name="rank")} <= {None, str(rank)}
+    workers = rows(facts, "process", role="worker")
+    assert sorted(row["rank"] for row in workers) == [0, 1]
+    for worker in workers:
+        fetched = rows(facts, "call", process=worker["id"], api="torch.utils.data.dataloader.DataLoader.fetch")
+        assert [row["step"] for row in fetched] == [None, None]
+        prints = [rows(facts, "result", call=row["id"], name="0")[0]["fingerprint"] for row in fetched]
+        assert len(set(prints)) == 2
+        assert {row["value"] for row in rows(facts, "context", call=fetched[0]["id"], key="worker")} == {"0"}
     states = {
         (row["step"], row["point"], row["attr"], row["rank"], names_of(facts)[row["variable"]]): row["fingerprint"]
         for row in rows(facts, "state", attr="data")

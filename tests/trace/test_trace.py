@@ -97,7 +97,8 @@ def test_what_is_no_trace_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / MANIFEST).write_text("{")
     expected = {
-        "missing": "no such trace", "empty": "empty", "file": "a file", "other": "no manifest", "broken": "cannot be read",
+        "missing": "no such trace", "empty": "empty", "file": "a file", "other": "no manifest",
+        "broken": "cannot be read",
     }  # fmt: skip
     for name, words in expected.items():
         with pytest.raises(TraceError, match=words) as caught:

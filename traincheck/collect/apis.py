@@ -1,15 +1,29 @@
 """Names of APIs, how their arguments are bound to parameter names, and which base methods they override."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from traincheck.collect.buffers import Buffers
-from traincheck.collect.calls import Api
 from traincheck.collect.needs import Needs
-from traincheck.collect.summaries import qualified
+from traincheck.collect.summaries import SetTable, qualified
 
 _NOTHING: frozenset[str] = frozenset()
+
+
+class Api:
+    """One API name, with the sets its arguments and results have been seen as."""
+
+    __slots__ = ("args", "group", "name", "names", "number", "results", "wanted")
+
+    def __init__(self, number: int, name: str, names: tuple[str, ...], wanted: bool, optional: frozenset[str]) -> None:
+        self.number = number
+        self.name = name
+        self.names = names
+        self.wanted = wanted
+        self.group = ""
+        self.args = SetTable(optional)
+        self.results = SetTable()
 
 
 class Apis:
@@ -26,9 +40,7 @@ class Apis:
         found = self._functions.get(name)
         if found is None:
             names, optional = (signature, _NOTHING) if isinstance(signature, tuple) else signature_names(signature)
-            wanted = self._needs.wants_api((name,))
-            found = self._functions[name] = Api(self._buffers.names(name), name, names, wanted, optional)
-            self._generalises(found, (name,))
+            found = self._functions[name] = self._new(name, (name,), names, optional)
         return found
 
     def method(self, cls: type, method: str) -> Api:
@@ -40,15 +52,19 @@ class Apis:
             bases = [base for base in cls.__mro__[1:] if getattr(base, method, inherited) is not inherited]
             known = (name, *(f"{qualified(base)}.{method}" for base in bases))
             names, optional = signature_names(getattr(cls, method))
-            found = Api(self._buffers.names(name), name, names[1:], self._needs.wants_api(known), optional)
-            self._methods[cls, method] = found
-            self._generalises(found, known)
+            found = self._methods[cls, method] = self._new(name, known, names[1:], optional)
         return found
 
-    def _generalises(self, api: Api, names: tuple[str, ...]) -> None:
-        """Write that a call of `api` is one of each of `names`, its own included: rules ask for base and own alike."""
-        for name in names:
-            self._buffers.add("subclasses", api.number, self._buffers.names(name))
+    def _new(self, name: str, known: Iterable[str], names: tuple[str, ...], optional: frozenset[str]) -> Api:
+        """Intern an API, and write that its calls are calls of each name in `known`.
+
+        Its own name is among them, because rules ask for a base and for the method itself alike.
+        """
+        intern = self._buffers.names
+        api = Api(intern(name), name, names, self._needs.wants_api(known), optional)
+        for base in known:
+            self._buffers.add("subclasses", api.number, intern(base))
+        return api
 
 
 def signature_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -65,11 +81,10 @@ def signature_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], froz
 def bind(
     names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Names and values of what was passed explicitly."""
+    """Names and values of what was passed; what `*args` takes is called args.0 and so on."""
     count = len(args)
-    bound = names[:count]
     if count > len(names):
-        bound += tuple(f"args.{index}" for index in range(count - len(names)))
+        names += tuple(f"args.{index}" for index in range(count - len(names)))
     if kwargs:
-        return bound + tuple(kwargs), args + tuple(kwargs.values())
-    return bound, args
+        return names[:count] + tuple(kwargs), args + tuple(kwargs.values())
+    return names, args

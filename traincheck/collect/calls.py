@@ -2,69 +2,48 @@
 
 import sys
 import time
+from collections.abc import Callable
 from threading import get_ident
-from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from traincheck.collect.apis import Api, bind
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
 from traincheck.collect.sites import Sites
-from traincheck.collect.summaries import SetTable, Summaries, qualified
+from traincheck.collect.summaries import Summaries, qualified
 from traincheck.trace.layout import LINK_RESULT
 
 INIT, TRAIN, EVAL = range(3)
 RETURNED, RAISED, EXHAUSTED = range(3)
 _MAX_MESSAGE = 300
+_ITEM_NAMES = tuple(str(index) for index in range(16))
 
 Values = tuple[Any, ...]
 
 
-class Api:
-    """One API name, with the sets its arguments and results have been seen as."""
-
-    __slots__ = ("args", "group", "name", "names", "number", "results", "wanted")
-
-    def __init__(
-        self, number: int, name: str, names: tuple[str, ...], wanted: bool, optional: frozenset[str] = frozenset()
-    ) -> None:
-        self.number = number
-        self.name = name
-        self.names = names
-        self.wanted = wanted
-        self.group = ""
-        self.args = SetTable(optional)
-        self.results = SetTable()
-
-
-class Open:
+class Open(NamedTuple):
     """A call that has been entered: what its row needs when it ends, and what its callees inherit."""
 
-    __slots__ = (
-        "api", "args", "contexts", "enter", "forward", "parent", "receiver", "site", "stage", "thread", "time",
-        "training", "written",
-    )  # fmt: skip
-
-    api: Api
-    args: int
-    contexts: int
     enter: int
-    forward: bool
     parent: int
-    receiver: int
-    site: int
-    stage: int
-    thread: int
     time: int
+    receiver: int
+    api: Api
+    site: int
+    contexts: int
+    args: int
+    stage: int
     training: bool | None
-    written: bool
+    in_forward: bool
+    """Whether the call is a module's forward or inside one."""
 
 
 class Thread:
-    """One thread's open calls, innermost last."""
+    """One thread's open calls, innermost last. `busy` while we ourselves call into torch."""
 
     __slots__ = ("busy", "number", "stack")
 
@@ -72,6 +51,44 @@ class Thread:
         self.number = number
         self.stack: list[Open] = []
         self.busy = False
+
+
+Before = Callable[[Thread, Open, Any, Values], None]
+After = Callable[[Thread, Open, Any, Any], None]
+Always = Callable[[Thread, Open, Any], None]
+Identify = Callable[[Values], tuple[Api, Any, Values]]
+"""From a call's positional arguments: its API, its receiver, and the arguments without the receiver."""
+
+
+class Watch:
+    """One watched function: how its calls are named, and what else happens within them.
+
+    `before` and `after` see the thread, the call, its receiver and its arguments or its result; `always` runs
+    when the call ends in whatever way. A call directly inside another of the same `group` is not recorded.
+    A `structural` watch is recorded whatever is asked for: steps and variables are found through it; of forwards
+    only the outermost are.
+    """
+
+    __slots__ = ("after", "always", "api", "before", "forward", "group", "hashed", "identify", "structural")
+
+    def __init__(
+        self,
+        before: Before | None = None,
+        after: After | None = None,
+        always: Always | None = None,
+        group: str = "",
+        forward: bool = False,
+        hashed: bool = False,
+        structural: bool | None = None,
+    ) -> None:
+        self.api: Api | None = None
+        self.identify: Identify | None = None
+        self.before, self.after, self.always = before, after, always
+        self.group = group
+        self.forward = forward
+        self.hashed = hashed
+        hooked = before is not None or after is not None or always is not None
+        self.structural = hooked if structural is None else structural
 
 
 class Calls:
@@ -82,68 +99,95 @@ class Calls:
     ) -> None:
         self._buffers = buffers
         self._next_id = buffers.next_id
-        self._contexts = contexts.current
+        self._context = contexts.current
         self._wants_contexts, self._wants_sites = needs.contexts, needs.sites
         self._wants_args, self._wants_results = needs.args, needs.results
         self._describe = summaries.describe
-        self._sites = sites
+        self._site = sites.find
         self._objects = objects
         self._append = buffers.append("calls")
         self._pack = buffers.pack("calls")
-        self._grad_enabled = torch.is_grad_enabled
+        self._written: set[int] = set()
         self.threads: dict[int, Thread] = {}
         self.started = False  # whether the first root forward or step has been seen
 
-    def thread(self) -> Thread:
-        """The state of the current thread."""
-        ident = get_ident()
-        found = self.threads.get(ident)
-        if found is None:
-            found = self.threads[ident] = Thread(len(self.threads))
+    def new_thread(self) -> Thread:
+        """Make the state of the current thread, which has made no recorded call yet."""
+        found = self.threads[get_ident()] = Thread(len(self.threads))
         return found
 
-    def enter(
-        self, thread: Thread, api: Api, names: tuple[str, ...], items: Values, receiver: Any, frame: FrameType | None,
-        training: bool | None, forward: bool, hashed: bool,
-    ) -> Open:  # fmt: skip
-        """Open a call; `training` is its module's flag, `frame` the caller's."""
+    def enter(self, thread: Thread, watch: Watch, args: Values, kwargs: dict[str, Any], depth: int) -> Open | None:
+        """Open a call; None when it is not to be recorded. The caller's frame is `depth` above ours."""
+        api = watch.api
+        receiver: Any = None
+        if api is None:
+            api, receiver, args = watch.identify(args)  # type: ignore[misc]
         stack = thread.stack
-        opened = Open()
-        opened.enter = enter = self._next_id()
-        if stack:
-            outer = stack[-1]
-            opened.parent, opened.stage = outer.enter, outer.stage
-            opened.training = outer.training if training is None else training
+        outer = stack[-1] if stack else None
+        if not api.wanted and (not watch.structural or (watch.forward and outer is not None and outer.in_forward)):
+            return None
+        number = NULL if receiver is None else self._objects(receiver)
+        training = receiver.training if watch.forward else None
+        if outer is None:
+            parent, in_forward, hashed = NULL, watch.forward, watch.forward
+            begun = self.started or watch.forward  # the first forward is the first thing that training does
+            stage = INIT if not begun else TRAIN if torch.is_grad_enabled() else EVAL
         else:
-            opened.parent, opened.training = NULL, training
-            opened.stage = INIT if not self.started else TRAIN if self._grad_enabled() else EVAL
-        opened.api = api
-        opened.thread = thread.number
-        opened.forward = forward
-        opened.written = False
-        opened.receiver = NULL if receiver is None else self._objects(receiver)
-        opened.site = self._sites(frame) if self._wants_sites else NULL
-        opened.contexts = self._contexts(opened.training) if self._wants_contexts else NULL
-        opened.args = self._describe(api.args, names, items, enter, 0, hashed) if self._wants_args else NULL
-        opened.time = time.time_ns()
+            if (outer.api is api and number != NULL and outer.receiver == number) or (
+                watch.group and outer.api.group == watch.group
+            ):
+                return None  # a method that calls the one it overrides, or a recursion over children
+            parent, stage = outer.enter, outer.stage
+            in_forward = outer.in_forward or watch.forward
+            hashed = watch.forward and not outer.in_forward
+            if training is None:
+                training = outer.training
+        api.group = watch.group
+        enter = self._next_id()
+        if self._wants_args:
+            names, items = bind(api.names, args, kwargs)
+            described = self._describe(api.args, names, items, enter, 0, outer is None, hashed)
+        else:
+            described = NULL
+        opened = tuple.__new__(Open, (
+            enter, parent, time.time_ns(), number, api,
+            self._site(sys._getframe(depth), outer.site if outer is not None else None) if self._wants_sites else NULL,
+            self._context(training) if self._wants_contexts else NULL,
+            described, stage, training, in_forward,
+        ))  # fmt: skip
         stack.append(opened)
+        if watch.before is not None:
+            thread.busy = True
+            try:
+                watch.before(thread, opened, receiver, args)
+            finally:
+                thread.busy = False
         return opened
 
-    def leave(self, thread: Thread, opened: Open, result: Any, hashed: bool) -> None:
+    def leave(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, result: Any) -> None:
         """Close a call that returned."""
-        api = opened.api
-        kind = type(result)
-        if not self._wants_results:
-            results = NULL
-        elif kind is tuple or kind is list:
-            names = [str(index) for index in range(len(result))][:16]
-            results = self._describe(api.results, names, result, opened.enter, LINK_RESULT, hashed)
-        else:
-            results = self._describe(api.results, ("",), (result,), opened.enter, LINK_RESULT, hashed)
+        if watch.after is not None or watch.always is not None:
+            thread.busy = True
+            try:
+                if watch.after is not None:
+                    watch.after(thread, opened, receiver, result)
+                if watch.always is not None:
+                    watch.always(thread, opened, receiver)
+            finally:
+                thread.busy = False
+        results = NULL
+        if self._wants_results:
+            kind = type(result)
+            names, items = (_ITEM_NAMES, result) if kind is tuple or kind is list else (("",), (result,))
+            results = self._describe(
+                opened.api.results, names, items, opened.enter, LINK_RESULT, opened.parent == NULL, watch.hashed
+            )
         self._close(thread, opened, results, RETURNED)
 
-    def leave_raised(self, thread: Thread, opened: Open, error: BaseException) -> None:
+    def leave_raised(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, error: BaseException) -> None:
         """Close a call that raised; running out of items is how an iterator ends, not an error."""
+        if watch.always is not None:
+            watch.always(thread, opened, receiver)
         if isinstance(error, StopIteration):
             self._close(thread, opened, NULL, EXHAUSTED)
             return
@@ -157,27 +201,36 @@ class Calls:
 
     def write_open(self) -> None:
         """Write the calls that are open now and were not at the last flush, without an exit."""
-        for thread in list(self.threads.values()):
-            for opened in list(thread.stack):
-                if not opened.written:
-                    opened.written = True
-                    self._write(opened, NULL, NULL, NULL)
+        found = {
+            opened.enter: (thread, opened) for thread in list(self.threads.values()) for opened in list(thread.stack)
+        }
+        for enter in found.keys() - self._written:
+            thread, opened = found[enter]
+            self._write(thread, opened, NULL, NULL, NULL)
+        self._written = set(found)
 
     def _close(self, thread: Thread, opened: Open, results: int, outcome: int) -> None:
         stack = thread.stack
         while stack and stack.pop() is not opened:
             pass  # calls that were left without our seeing it, such as abandoned generators
-        self._write(opened, self._next_id(), results, outcome)
+        self._write(thread, opened, self._next_id(), results, outcome)
 
-    def _write(self, opened: Open, left: int, results: int, outcome: int) -> None:
+    def _write(self, thread: Thread, opened: Open, left: int, results: int, outcome: int) -> None:
+        enter, parent, at, receiver, api, site, contexts, args, stage, _, _ = opened
         self._append(
             self._pack(
-                opened.enter, left, opened.parent, opened.time, opened.receiver, opened.api.number, opened.site,
-                opened.thread, opened.contexts, opened.args, results, opened.stage, outcome,
+                enter,
+                left,
+                parent,
+                at,
+                receiver,
+                api.number,
+                site,
+                thread.number,
+                contexts,
+                args,
+                results,
+                stage,
+                outcome,
             )
-        )  # fmt: skip
-
-
-def caller(depth: int) -> FrameType | None:
-    """The frame `depth` above the function that asks."""
-    return sys._getframe(depth + 1)
+        )

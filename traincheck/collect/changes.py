@@ -7,94 +7,112 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
-from traincheck.collect.fingerprint import fingerprint, norms, zero_fingerprint
+from traincheck.collect.fingerprint import norms, readable, zero_fingerprint
 from traincheck.collect.needs import Needs
-from traincheck.collect.variables import UNSEEN, Variable, Variables
+from traincheck.collect.variables import NO_GRADIENT, UNSEEN, Variable, Variables
 from traincheck.trace.layout import POINTS
 
-_BEFORE, _AFTER = range(len(POINTS))
+_BEFORE_STEP, _AFTER_STEP = range(len(POINTS))
+
+_Moved = list[tuple[Variable, torch.Tensor, int]]
 
 
 class Changes:
     """Sweeps over the variables; every sweep attributes what it finds to one call."""
 
     def __init__(self, buffers: Buffers, variables: Variables, needs: Needs) -> None:
-        self._buffers = buffers
         self._variables = variables
+        self._next_id = buffers.next_id
         names = buffers.names
         self._data, self._grad, self._requires = names("data"), names("grad"), names("requires_grad")
         self._none, self._zero = names(values.NONE), names(values.ZERO)
         self._nonzero, self._nonfinite = names(values.NONZERO), names(values.NONFINITE)
         self._true, self._false = names(values.TRUE), names(values.FALSE)
-        self._watch_data = needs.wants_update("data")
-        self._watch_grad = needs.wants_update("grad")
-        self._watch_requires = needs.wants_update("requires_grad")
-        self._grad_before = needs.wants_state("grad", "before_step")
-        self._data_after = needs.wants_state("data", "after_step")
+        self._data_updates, self._grad_updates = needs.wants_update("data"), needs.wants_update("grad")
+        self._flag_updates = needs.wants_update("requires_grad")
+        self._grad_states = needs.wants_state("grad", "before_step")
+        self._data_states = needs.wants_state("data", "after_step")
+        self._watches_data = self._data_updates or self._data_states
+        self._watches_grad = self._grad_updates or self._grad_states
         self._pending: dict[tuple[int, int], bytes] = {}
-        self._pack_state = buffers.pack("states")
+        self._pack_state, self._append_state = buffers.pack("states"), buffers.append("states")
+        self._pack_update, self._append_update = buffers.pack("updates"), buffers.append("updates")
 
-    def data(self, call: int, among: Iterable[tuple[Variable, torch.Tensor]] | None = None) -> None:
+    def data(self, call: int) -> None:
         """Sweep values and requires_grad."""
-        moved: list[tuple[Variable, torch.Tensor, int]] = []
-        for variable, tensor in self._variables.live() if among is None else among:
+        moved: _Moved = []
+        for variable, tensor in self._variables.live():
             if variable.requires_grad is not tensor.requires_grad:
                 self._flag(variable, tensor, call)
-            seen = fingerprint(tensor)
-            if seen != variable.data_print:
-                moved.append((variable, tensor, seen))
-        sizes = [tensor for _, tensor, _ in moved if _measurable(tensor)]
-        measured = iter(norms(sizes))
-        for variable, tensor, seen in moved:
-            norm = next(measured) if _measurable(tensor) else None
-            before, first = variable.data_class, variable.data_print == UNSEEN
-            variable.data_print, variable.data_norm = seen, norm
-            variable.data_class = self._classify(tensor, seen, norm)
-            if not first and self._watch_data:
-                self._update(variable, self._data, before, variable.data_class, call)
+            if self._watches_data:
+                seen = variable.data_of(tensor)
+                if seen != variable.data_print:
+                    moved.append((variable, tensor, seen))
+        for (variable, tensor, seen), norm in zip(moved, _norms(moved), strict=True):
+            self._data_changed(variable, tensor, seen, norm, call)
+
+    def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
+        """Sweep the values of one module's own buffers; their norms are left for the end of the step."""
+        if not self._watches_data:
+            return
+        for tensor in among:
+            variable = self._variables.find(tensor) if tensor is not None else None
+            if variable is not None and tensor is not None:
+                seen = variable.data_of(tensor)
+                if seen != variable.data_print:
+                    self._data_changed(variable, tensor, seen, None, call)
 
     def grads(self, call: int) -> None:
         """Sweep gradients."""
-        moved: list[tuple[Variable, torch.Tensor, int]] = []
+        if not self._watches_grad:
+            return
+        moved: _Moved = []
         for variable, tensor in self._variables.live():
-            if variable.kind != "parameter":
+            if variable.kind == "buffer":
                 continue
             grad = tensor.grad
             if grad is None:
-                if variable.grad_print != 0:
-                    self._grad_changed(variable, 0, self._none, None, call)
+                if variable.grad_print != NO_GRADIENT:
+                    self._grad_changed(variable, NO_GRADIENT, self._none, None, call)
                 continue
-            seen = fingerprint(grad) or 1
+            seen = variable.grad_of(grad)
             if seen != variable.grad_print:
                 moved.append((variable, grad, seen))
-        measured = iter(norms([grad for _, grad, _ in moved if _measurable(grad)]))
-        for variable, grad, seen in moved:
-            norm = next(measured) if _measurable(grad) else None
+        for (variable, grad, seen), norm in zip(moved, _norms(moved), strict=True):
             self._grad_changed(variable, seen, self._classify(grad, seen, norm), norm, call)
 
     def before_step(self, seq: int, held: set[int]) -> None:
         """Note the gradients that an optimizer is about to use: those it holds, and those that nobody holds."""
-        if self._grad_before:
+        if self._grad_states:
             for variable, tensor in self._variables.live():
-                if variable.kind == "parameter" and (id(tensor) in held or not variable.held):
+                if variable.kind != "buffer" and (id(tensor) in held or not variable.held):
                     self._state(
-                        variable, seq, self._grad, variable.grad_print, variable.grad_norm, variable.grad_class, 0
+                        variable,
+                        seq,
+                        self._grad,
+                        variable.grad_print,
+                        variable.grad_norm,
+                        variable.grad_class,
+                        _BEFORE_STEP,
                     )
 
     def after_step(self, seq: int, held: set[int]) -> None:
         """Note the values that an optimizer's step has left."""
-        if self._data_after:
-            for variable, tensor in self._variables.live():
-                if id(tensor) in held or not variable.held:
-                    self._state(
-                        variable, seq, self._data, variable.data_print, variable.data_norm, variable.data_class, 1
-                    )
+        if not self._data_states:
+            return
+        noted = [(v, tensor) for v, tensor in self._variables.live() if id(tensor) in held or not v.held]
+        stale: _Moved = [(v, tensor, v.data_print) for v, tensor in noted if v.data_norm is None]
+        for (variable, tensor, seen), norm in zip(stale, _norms(stale), strict=True):
+            variable.data_norm, variable.data_class = norm, self._classify(tensor, seen, norm)
+        for variable, _ in noted:
+            self._state(
+                variable, seq, self._data, variable.data_print, variable.data_norm, variable.data_class, _AFTER_STEP
+            )
 
     def flush_states(self) -> None:
         """The step is over: write the states that were noted in it, the last of each variable and point."""
-        append = self._buffers.append("states")
         for row in self._pending.values():
-            append(row)
+            self._append_state(row)
         self._pending.clear()
 
     def _state(
@@ -106,33 +124,46 @@ class Changes:
                 number, seq, seen if hashed else 0, math.nan if norm is None else norm, attr, kind, NULL, point, hashed
             )
 
+    def _data_changed(self, variable: Variable, tensor: torch.Tensor, seen: int, norm: float | None, call: int) -> None:
+        before, first = variable.data_class, variable.data_print == UNSEEN
+        variable.data_print, variable.data_norm = seen, norm
+        variable.data_class = self._classify(tensor, seen, norm)
+        if self._data_updates and not first:
+            self._update(variable, self._data, before, variable.data_class, call)
+
     def _grad_changed(self, variable: Variable, seen: int, kind: int, norm: float | None, call: int) -> None:
-        before, first = variable.grad_class, variable.grad_print == UNSEEN
+        before = self._none if variable.grad_print == UNSEEN else variable.grad_class
         variable.grad_print, variable.grad_class, variable.grad_norm = seen, kind, norm
-        if first:
-            before = self._none
-            if kind == self._none:
-                return
-        if self._watch_grad:
+        if self._grad_updates and not kind == before == self._none:
             self._update(variable, self._grad, before, kind, call)
 
     def _flag(self, variable: Variable, tensor: torch.Tensor, call: int) -> None:
         variable.requires_grad = tensor.requires_grad
-        if self._watch_requires:
-            after = self._true if tensor.requires_grad else self._false
-            before = self._false if tensor.requires_grad else self._true
+        if self._flag_updates:
+            before, after = (self._false, self._true) if tensor.requires_grad else (self._true, self._false)
             self._update(variable, self._requires, before, after, call)
 
     def _update(self, variable: Variable, attr: int, before: int, after: int, call: int) -> None:
         for number in variable.ids:
-            self._buffers.add("updates", self._buffers.next_id(), number, call, attr, before, after)
+            self._append_update(self._pack_update(self._next_id(), number, call, attr, before, after))
 
     def _classify(self, tensor: torch.Tensor, seen: int, norm: float | None) -> int:
-        if norm is not None and not math.isfinite(norm):
-            # the squares may overflow where no value does
+        """The class of the values with fingerprint `seen`; without a norm they are taken to be finite."""
+        if norm is None:
+            return self._zero if seen == zero_fingerprint(tensor.nbytes) else self._nonzero
+        if not math.isfinite(norm):  # the squares may overflow where no value does
             return self._nonzero if bool(torch.isfinite(tensor.detach()).all()) else self._nonfinite
-        return self._zero if seen == zero_fingerprint(tensor.nbytes) else self._nonzero
+        if norm == 0.0:  # zeros of either sign, or values whose squares vanish
+            return self._nonzero if bool(tensor.detach().any()) else self._zero
+        return self._nonzero
+
+
+def _norms(moved: _Moved) -> list[float | None]:
+    """The norm of each tensor, or None where there is none to take."""
+    chosen = [_measurable(tensor) for _, tensor, _ in moved]
+    found = iter(norms([tensor for (_, tensor, _), measurable in zip(moved, chosen, strict=True) if measurable]))
+    return [next(found) if measurable else None for measurable in chosen]
 
 
 def _measurable(tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.layout is torch.strided and tensor.device.type != "meta"
+    return tensor.is_floating_point() and readable(tensor)

@@ -1,6 +1,5 @@
 """What holds while a call runs: grad mode, autocast and the module's training flag, interned as sets."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,17 +14,24 @@ _any_autocast = torch._C._is_any_autocast_enabled
 
 
 class Contexts:
-    """Interns the context of each call; `extra` is what holds for the whole process, such as the worker's id."""
+    """Interns the context of each call."""
 
-    def __init__(self, buffers: Buffers, extra: Mapping[str, str]) -> None:
+    def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
-        self._extra = dict(extra)
+        self._extra: dict[str, str] = {}
         self._known: dict[tuple[Any, ...], int] = {}
+        self._count = 0
         self._devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+    def add(self, key: str, value: str) -> None:
+        """Let `key` hold for all calls from now on."""
+        self._extra[key] = value
+        self._known.clear()
 
     def current(self, training: bool | None) -> int:
         """The id of the context that holds now, for a call whose module has the flag `training`."""
-        key = (_is_grad_enabled(), training, _is_inference(), self._autocast() if _any_autocast() else None)
+        grad = _is_grad_enabled()
+        key = (grad, training, not grad and _is_inference(), self._autocast() if _any_autocast() else None)
         known = self._known.get(key)
         return self._add(key) if known is None else known
 
@@ -42,7 +48,8 @@ class Contexts:
             found["training"] = values.canonical(training)
         if inference:
             found["inference_mode"] = values.TRUE
-        number = self._known[key] = len(self._known)
+        number = self._known[key] = self._count
+        self._count += 1
         for name, value in found.items():
             self._buffers.add("contextsets", number, self._buffers.names(name), self._buffers.names(value))
         return number

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.settings import RANK, WORLD
 from traincheck.trace.layout import FAMILIES, MARK_END, MARK_FLUSHED, NULL, PROCESS_PREFIX
 from traincheck.trace.writer import ProcessWriter
 
@@ -23,12 +24,12 @@ _GAP = 0.2
 class Flusher:
     """Writes what the monitor's buffers hold; the files appear with the first event."""
 
-    def __init__(self, monitor: Monitor, trace: Path, role: str) -> None:
+    def __init__(self, monitor: Monitor, trace: Path) -> None:
         self._monitor = monitor
         self._folder = trace / f"{PROCESS_PREFIX}{time.time_ns()}-{os.getpid()}"
-        self._role = role
         self._writer: ProcessWriter | None = None
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        """Held while rows are written; a fork waits for it, as the child would inherit Arrow in mid-work."""
         self._wake = threading.Event()
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -41,7 +42,7 @@ class Flusher:
 
     def stop(self) -> None:
         """The process ends: write what is left and close the streams."""
-        with self._lock:
+        with self.lock:
             if self._stopped:
                 return
             self._stopped = True
@@ -56,7 +57,7 @@ class Flusher:
             self._wake.wait(_PERIOD)
             self._wake.clear()
             time.sleep(_GAP)
-            with self._lock:
+            with self.lock:
                 if self._stopped:
                     return
                 try:
@@ -101,7 +102,7 @@ class Flusher:
             ("python", platform.python_version()),
             ("torch", torch.__version__),
             ("argv", " ".join(sys.argv)),
-            ("role", self._role),
-            ("rank", os.environ.get("RANK", "0")),
-            ("world", os.environ.get("WORLD_SIZE", "1")),
+            ("role", "main"),
+            ("rank", os.environ.get(RANK) or os.environ.get("RANK") or "0"),
+            ("world", os.environ.get(WORLD) or os.environ.get("WORLD_SIZE") or "1"),
         ]

@@ -3,6 +3,8 @@
 import atexit
 import multiprocessing.util
 import os
+import sys
+import traceback
 
 from traincheck.collect.flusher import Flusher
 from traincheck.collect.monitor import Monitor
@@ -14,39 +16,74 @@ from traincheck.collect.watch import Watcher
 class _Running:
     """The collector of this process."""
 
-    def __init__(self, settings: Settings, worker: str | None) -> None:
-        self.pid = os.getpid()
-        self.monitor = Monitor(settings, worker)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.monitor = Monitor(settings)
         self.targets = Targets(self.monitor, Watcher(self.monitor))
-        self.flusher = Flusher(self.monitor, settings.trace, "worker" if worker is not None else "main")
-        self.targets.install()
-        self.flusher.start()
+        self.flusher = Flusher(self.monitor, settings.trace)
+        try:
+            self.targets.install()
+            self.flusher.start()
+        except BaseException:
+            self.monitor.on = False
+            self.targets.remove()
+            raise
 
 
-_running: list[_Running] = []  # at most one
+class _Process:
+    """This process: its collector, if there is one."""
+
+    def __init__(self) -> None:
+        self.running: _Running | None = None
+
+    def start(self, settings: Settings) -> None:
+        """Start collecting."""
+        self.running = _Running(settings)
+        atexit.register(self.stop)
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._forked)
+        # children of multiprocessing skip atexit, and forget what was to be finalized when they begin
+        multiprocessing.util.register_after_fork(self, _Process.finalize)
+        self.finalize()
+
+    def finalize(self) -> None:
+        """Stop when multiprocessing ends this process."""
+        multiprocessing.util.Finalize(None, self.stop, exitpriority=-100)
+
+    def stop(self) -> None:
+        """Write what is left; safe to call twice."""
+        if self.running is not None:
+            try:
+                self.running.flusher.stop()
+            except Exception:
+                self.running.monitor.fail()
+
+    def _before_fork(self) -> None:
+        if self.running is not None:
+            self.running.flusher.lock.acquire()
+
+    def _after_fork(self) -> None:
+        if self.running is not None:
+            self.running.flusher.lock.release()
+
+    def _forked(self) -> None:
+        """Start afresh: the parent's rows are the parent's to write."""
+        if self.running is not None:
+            try:
+                self.running.targets.remove()
+                self.running = None if self.running.monitor.failed else _Running(self.running.settings)
+            except Exception:
+                self.running = None
+                traceback.print_exc()
+
+
+_process = _Process()
 
 
 def start_from_environment() -> None:
     """Start collecting if this process was told to; never raises."""
     try:
         settings = Settings.from_environment()
-        if settings is None or _running:
-            return
-        _running.append(_Running(settings, None))
-        atexit.register(stop)
-        multiprocessing.util.Finalize(None, stop, exitpriority=-100)
+        if settings is not None and _process.running is None:
+            _process.start(settings)
     except Exception:
-        import sys
-        import traceback
-
         sys.stderr.write(f"traincheck: collection could not start:\n{traceback.format_exc()}")
-
-
-def stop() -> None:
-    """Write what is left; safe to call twice and from a forked child."""
-    for running in _running:
-        if running.pid == os.getpid():
-            try:
-                running.flusher.stop()
-            except Exception:
-                running.monitor.fail()

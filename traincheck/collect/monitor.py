@@ -1,6 +1,7 @@
 """The collector of one process: everything it knows, and what it does at the events that matter."""
 
 import math
+import os
 import sys
 import threading
 import traceback
@@ -21,7 +22,7 @@ from traincheck.collect.contexts import Contexts
 from traincheck.collect.discovery import Modules
 from traincheck.collect.fingerprint import fingerprint
 from traincheck.collect.objects import Objects, Tensors
-from traincheck.collect.settings import Settings
+from traincheck.collect.settings import RANK, WORLD, Settings
 from traincheck.collect.sites import Sites
 from traincheck.collect.steps import StepTracker
 from traincheck.collect.summaries import Summaries
@@ -32,16 +33,16 @@ from traincheck.trace.layout import MARK_STEP
 class Monitor:
     """One process's collector. `on` is false while nothing is to be recorded."""
 
-    def __init__(self, settings: Settings, worker: str | None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.needs = settings.needs
         self.on = True
         self.failed = False
-        self.worker = worker
+        self.worker: str | None = None
         self.buffers = Buffers()
         self.objects = Objects(self.buffers)
         self.tensors = Tensors(self.buffers.next_id)
-        self.contexts = Contexts(self.buffers, {"worker": worker} if worker is not None else {})
+        self.contexts = Contexts(self.buffers)
         self.sites = Sites(self.buffers.names, settings.cwd)
         self.summaries = Summaries(self.buffers, self.tensors.token, fingerprint)
         self.calls = Calls(self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs)
@@ -80,7 +81,7 @@ class Monitor:
 
     def module_entered(self, thread: Thread, opened: Open, module: Module) -> None:
         """A forward was entered; outside any other it is a root's."""
-        if any(outer.forward for outer in thread.stack[:-1]):
+        if len(thread.stack) > 1 and thread.stack[-2].in_forward:
             return
         self.calls.started = True
         self.starter(opened)
@@ -92,13 +93,7 @@ class Monitor:
     def module_left(self, opened: Open, module: Module) -> None:
         """A forward returned: its own buffers may have moved."""
         if module._buffers:
-            among = []
-            for tensor in module._buffers.values():
-                variable = self.variables.find(tensor) if tensor is not None else None
-                if variable is not None and tensor is not None:
-                    among.append((variable, tensor))
-            if among:
-                self.changes.data(opened.enter, among)
+            self.changes.buffers(opened.enter, module._buffers.values())
 
     def optimizer_built(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer was constructed, or given another group."""
@@ -127,8 +122,15 @@ class Monitor:
 
     def ranked(self) -> None:
         """The process has learned its place among the others."""
-        rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        self.buffers.process += [("rank", str(rank)), ("world", str(world))]
+        rank, world = str(torch.distributed.get_rank()), str(torch.distributed.get_world_size())
+        self.buffers.process += [("rank", rank), ("world", world)]
+        os.environ.update({RANK: rank, WORLD: world})  # for the processes that load data for this one
+
+    def be_worker(self, number: str) -> None:
+        """This process loads data for another."""
+        self.worker = number
+        self.contexts.add("worker", number)
+        self.buffers.process.append(("role", "worker"))
 
     def metric(self, seq: int, name: str, value: Any) -> None:
         """A number at an event."""

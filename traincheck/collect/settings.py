@@ -10,6 +10,8 @@ from traincheck.collect.needs import Needs
 from traincheck.trace.manifest import Manifest, read_manifest
 
 VARIABLE = "TRAINCHECK_TRACE"
+RANK, WORLD = "TRAINCHECK_RANK", "TRAINCHECK_WORLD"
+"""Set once a process knows its rank, for the processes that it starts."""
 DISABLED = "TRAINCHECK_DISABLED"
 HOOK_FOLDER = Path(__file__).resolve().parent / "sitehook"
 

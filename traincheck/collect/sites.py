@@ -11,7 +11,11 @@ import torch
 
 import traincheck
 
-_NOT_YET = object()
+_NOT_YET: dict[int, int] = {}
+_FOREIGN: dict[int, int] = {}
+_OURS: dict[int, int] = {}
+_USER = -1
+"""No instruction has this index: it makes a user's table of sites true from the start."""
 
 
 def _foreign_folders() -> tuple[str, ...]:
@@ -27,24 +31,34 @@ class Sites:
         self._intern = intern
         self._cwd = os.path.realpath(cwd) + os.sep
         self._foreign = _foreign_folders()
-        # id(code) -> None for foreign code, else the sites by instruction; `_kept` keeps ids from being reused
-        self._codes: dict[int, dict[int, int] | None] = {}
+        # id(code) -> the sites by instruction, none for code that is not the user's; `_kept` keeps ids unique
+        self._codes: dict[int, dict[int, int]] = {}
         self._kept: list[CodeType] = []
 
-    def __call__(self, frame: FrameType | None) -> int:
-        """The site id of `frame` or of the nearest user frame above it; -1 when there is none."""
+    def ours(self, code: CodeType) -> None:
+        """Note that frames of `code` surround recorded calls, whose sites are known."""
+        self._kept.append(code)
+        self._codes[id(code)] = _OURS
+
+    def find(self, frame: FrameType | None, inherited: int | None) -> int:
+        """The site id of `frame` or of the nearest user frame above it; -1 when there is none.
+
+        `inherited` is the site of the innermost open call, and the answer from the frame of its recorder on.
+        """
         codes = self._codes
         while frame is not None:
             code = frame.f_code
             sites = codes.get(id(code), _NOT_YET)
             if sites is _NOT_YET:
                 sites = self._classify(code)
-            if sites is not None:
+            elif sites is _OURS and inherited is not None:
+                return inherited
+            if sites:
                 at = frame.f_lasti
-                site = sites.get(at)  # type: ignore[attr-defined]
+                site = sites.get(at)
                 if site is None:
-                    site = sites[at] = self._intern(f"{self._shown(code.co_filename)}:{frame.f_lineno}")  # type: ignore[index]
-                return site  # type: ignore[no-any-return]
+                    site = sites[at] = self._intern(f"{self._shown(code.co_filename)}:{frame.f_lineno}")
+                return site
             frame = frame.f_back
         return -1
 
@@ -54,9 +68,9 @@ class Sites:
             return False
         return not os.path.realpath(filename).startswith(self._foreign)
 
-    def _classify(self, code: CodeType) -> dict[int, int] | None:
+    def _classify(self, code: CodeType) -> dict[int, int]:
         self._kept.append(code)
-        sites: dict[int, int] | None = {} if self.is_user_file(code.co_filename) else None
+        sites = {_USER: -1} if self.is_user_file(code.co_filename) else _FOREIGN
         self._codes[id(code)] = sites
         return sites
 

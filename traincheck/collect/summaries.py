@@ -13,7 +13,8 @@ from traincheck.trace.layout import LINK_HASHED
 _SCALARS = frozenset((bool, int, float, str, type(None)))
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _PLAIN_TENSORS = frozenset(_TENSORS)
-_SEQUENCES = frozenset((list, tuple, torch.Size))
+_TORCH_SCALARS = frozenset((torch.dtype, torch.device))
+_SEQUENCES = frozenset((list, tuple, dict, torch.Size))
 _MAX_ITEMS = 16
 _MAX_TEXT = 200
 _MAX_SETS = 256
@@ -48,33 +49,42 @@ class Summaries:
         self._ids: dict[tuple[Any, ...], int] = {}
 
     def describe(
-        self, table: SetTable, names: Sequence[str], items: Iterable[Any], call: int, flags: int, hashed: bool = False
+        self,
+        table: SetTable,
+        names: Sequence[str],
+        items: Iterable[Any],
+        call: int,
+        flags: int,
+        linked: bool,
+        hashed: bool,
     ) -> int:
-        """The id of the set that describes `items`; tensors are linked to `call`, with fingerprints if `hashed`."""
+        """The id of the set that describes `items`.
+
+        The tensors among them are linked to `call` if `linked`, with fingerprints if `hashed`.
+        """
+        linked = linked or hashed
         key: list[Any] = []
         for name, value in zip(names, items, strict=False):
             kind = type(value)
             if kind in _PLAIN_TENSORS:
-                key.append((value.dtype, value.shape, None if value.is_cpu else value.device))
-                self._link(call, name, value, flags, hashed)
-            elif kind in _SCALARS:
+                key.append((value.dtype, value.shape) if value.is_cpu else (value.dtype, value.shape, value.device))
+                if linked:
+                    self._link(call, name, value, flags, hashed)
+            elif kind in _SCALARS or kind in _TORCH_SCALARS:
                 key.append((kind, value))
-            elif kind in _SEQUENCES or kind is dict or isinstance(value, tuple | torch.Tensor):
-                key.append(self._nested(name, value, call, flags, hashed))
-            elif kind is torch.dtype or kind is torch.device:
-                key.append((kind, value))
+            elif kind in _SEQUENCES or isinstance(value, tuple | torch.Tensor):
+                key.append(self._nested(name, value, call, flags, linked, hashed))
             else:
                 key.append((kind,))
         found = tuple(key)
         known = table.known.get(found)
-        if known is None:
-            known = table.known[found] if found in table.known else self._new_set(table, names, found)
-        return known
+        return self._new_set(table, names, found) if known is None else known
 
-    def _nested(self, name: str, value: Any, call: int, flags: int, hashed: bool) -> tuple[Any, ...]:
+    def _nested(self, name: str, value: Any, call: int, flags: int, linked: bool, hashed: bool) -> tuple[Any, ...]:
         """A container, one level deep: the key of each item behind its index or key."""
         if isinstance(value, torch.Tensor):
-            self._link(call, name, value, flags, False)
+            if linked:
+                self._link(call, name, value, flags, False)
             return (value.dtype, value.shape, value.device, type(value))
         pairs = list(value.items()) if type(value) is dict else list(enumerate(value))
         found: list[Any] = []
@@ -82,7 +92,8 @@ class Summaries:
             kind = type(item)
             if isinstance(item, torch.Tensor):
                 found.append((str(index), item.dtype, item.shape, item.device))
-                self._link(call, f"{name}.{index}" if name else str(index), item, flags, hashed)
+                if linked:
+                    self._link(call, f"{name}.{index}" if name else str(index), item, flags, hashed)
             elif kind in _SCALARS:
                 found.append((str(index), kind, item))
             else:
@@ -150,18 +161,10 @@ def _rows(name: str, entry: tuple[Any, ...], exact: bool) -> Iterable[tuple[Any,
 
 
 def _tensor_row(name: str, entry: tuple[Any, ...]) -> tuple[Any, ...]:
-    dtype, shape, device, *kind = entry
-    shown = qualified(kind[0]) if kind else "torch.Tensor"
-    return (
-        name,
-        shown,
-        None,
-        None,
-        None,
-        dtype_name(dtype),
-        shape_text(shape),
-        "cpu" if device is None else str(device),
-    )
+    dtype, shape, *rest = entry
+    device = str(rest[0]) if rest else "cpu"
+    shown = qualified(rest[1]) if len(rest) > 1 else "torch.Tensor"
+    return (name, shown, None, None, None, dtype_name(dtype), shape_text(shape), device)
 
 
 def _scalar_row(name: str, kind: type, value: Any, exact: bool) -> tuple[Any, ...]:

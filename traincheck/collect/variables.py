@@ -9,11 +9,16 @@ from torch.optim import Optimizer
 
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.discovery import Modules, named_tensors, unwrap
+from traincheck.collect.fingerprint import Fingerprinter
 from traincheck.collect.objects import Objects
 from traincheck.collect.summaries import dtype_name, shape_text
 
 UNSEEN = -1
-"""A fingerprint that was never taken; 0 is that of an absent gradient."""
+"""A fingerprint that was never taken."""
+NO_GRADIENT = -2
+"""The fingerprint of a gradient that is None."""
+_PLACEHOLDER = "optimizer"
+"""First word of the names of tensors that an optimizer holds and no module does."""
 
 
 class Variable:
@@ -23,13 +28,16 @@ class Variable:
         "__weakref__",
         "data_class",
         "data_norm",
+        "data_of",
         "data_print",
         "grad_class",
         "grad_norm",
+        "grad_of",
         "grad_print",
         "held",
         "ids",
         "kind",
+        "named",
         "requires_grad",
         "tensor",
     )
@@ -38,7 +46,10 @@ class Variable:
         self.tensor = weakref.ref(tensor)
         self.kind = kind
         self.ids: tuple[int, ...] = ()
+        self.named = False  # whether a module has it
         self.held = False
+        self.data_of = Fingerprinter()
+        self.grad_of = Fingerprinter()
         self.requires_grad = tensor.requires_grad
         self.data_print = UNSEEN
         self.data_class: int = NULL
@@ -157,7 +168,9 @@ class Variables:
         self.optimizers[optimizer] = owner
         for index, group in enumerate(optimizer.param_groups):
             for position, param in enumerate(group["params"]):
-                variable = self.find(param) or self._new(param, "parameter", f"optimizer.{index}.{position}", owner)
+                variable = self.find(param) or self._new(
+                    param, "parameter", f"{_PLACEHOLDER}.{index}.{position}", owner, False
+                )
                 variable.held = True
                 for number in variable.ids:
                     if self._holds.setdefault((owner, index, number), True):
@@ -172,20 +185,23 @@ class Variables:
         for kind, name, tensor in named_tensors(module):
             if root.known.get(name) != id(tensor) or self.find(tensor) is None:
                 root.known[name] = id(tensor)
-                self._new(tensor, kind, name, owner)
+                self._new(tensor, kind, name, owner, True)
         root.remember(module)
 
-    def _new(self, tensor: torch.Tensor, kind: str, name: str, owner: int) -> Variable:
-        """Name `tensor`; a tensor that has a name already gets a further one, tied to the first."""
+    def _new(self, tensor: torch.Tensor, kind: str, name: str, owner: int, named: bool) -> Variable:
+        """Name `tensor`. A module's name replaces one made up for it; otherwise a further name is tied to the first."""
         variable = self.find(tensor)
         if variable is None:
             variable = self._by_tensor[id(tensor)] = Variable(tensor, kind)
-        number = self._buffers.next_id()
+        renamed = bool(variable.ids) and not variable.named
+        variable.named = named
+        number = variable.ids[0] if renamed else self._buffers.next_id()
         names = self._buffers.names
         self._buffers.add(
             "variables", number, names(name), names(kind), owner, names(dtype_name(tensor.dtype)),
             names(shape_text(tensor.shape)), names(str(tensor.device)), int(tensor.requires_grad),
-            variable.ids[0] if variable.ids else NULL, number,
+            variable.ids[0] if variable.ids and not renamed else NULL, self._buffers.next_id(),
         )  # fmt: skip
-        variable.ids = (*variable.ids, number)
+        if not renamed:
+            variable.ids = (*variable.ids, number)
         return variable

@@ -18,6 +18,8 @@ _ARROW: dict[Storage, Any] = {
     "string": pa.string(),
 }
 
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+
 
 def arrow_schema(family: Family) -> Any:
     """The Arrow schema of a family's stream."""
@@ -72,9 +74,7 @@ class StreamWriter:
     def _append(self, arrays: list[Any]) -> None:
         if self._stream is None:
             self._file = self.path.open("wb", buffering=0)
-            self._stream = pa.ipc.new_stream(
-                pa.PythonFile(self._file, "w"), self._schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
-            )
+            self._stream = pa.ipc.new_stream(pa.PythonFile(self._file, "w"), self._schema, options=_OPTIONS)
         self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
 
     def close(self) -> None:

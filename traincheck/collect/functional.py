@@ -1,0 +1,67 @@
+"""Watches torch.nn.functional and torch.nn.init: Python functions by their code, C functions by stand-ins."""
+
+import re
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from traincheck.collect.calls import Watch
+from traincheck.collect.monitor import Monitor
+from traincheck.collect.watch import Watcher
+
+_FUNCTIONAL = "torch.nn.functional"
+_NOT_OPERATIONS = frozenset(("boolean_dispatch", "handle_torch_function", "assert_int_or_pair"))
+
+
+class Functional:
+    """The functional operations of one process."""
+
+    def __init__(self, monitor: Monitor, watcher: Watcher) -> None:
+        self._monitor = monitor
+        self._watcher = watcher
+        self._shims: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+
+    def install(self) -> None:
+        """Watch every public function."""
+        for name, function in list(vars(F).items()):
+            if name.startswith(("_", "has_torch_function")) or name in _NOT_OPERATIONS:
+                continue
+            if isinstance(function, FunctionType) and function.__module__ == _FUNCTIONAL:
+                self._watcher.function(function, f"{_FUNCTIONAL}.{name}", Watch(), like=_dispatched(function))
+            elif isinstance(function, BuiltinFunctionType):
+                shim = self._watcher.shim(function, f"{_FUNCTIONAL}.{name}", _documented_names(function, name))
+                if shim is not None:
+                    self._shims[name] = (function, shim)
+                    setattr(F, name, shim)
+        for name, function in list(vars(torch.nn.init).items()):
+            if isinstance(function, FunctionType) and name.endswith("_") and not name.startswith("_"):
+                self._watcher.function(function, f"torch.nn.init.{name}", Watch(group="torch.nn.init"))
+        self._watcher.notice(torch.compile, lambda _: self.remove())
+
+    def remove(self) -> None:
+        """Put the C functions back; done before compiling too, which knows them and not their stand-ins."""
+        for name, (function, shim) in self._shims.items():
+            if getattr(F, name) is shim:
+                setattr(F, name, function)
+        self._shims.clear()
+
+
+def _dispatched(function: FunctionType) -> Any:
+    """The function that carries the signature when `function` only chooses between two (max_pool2d)."""
+    if function.__code__.co_name == "fn" and function.__closure__:
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
+        if "if_false" in cells:
+            return cells["if_false"].cell_contents
+    return function
+
+
+def _documented_names(function: Any, name: str) -> tuple[str, ...]:
+    """Parameter names of a C function from the first signature in its documentation."""
+    match = re.search(rf"{name}\((.*?)\)\s*->", function.__doc__ or "", re.DOTALL)
+    if match is None:
+        return ()
+    words = [part.strip().partition("=")[0].strip() for part in match.group(1).split(",")]
+    return tuple(word for word in words if word.isidentifier())

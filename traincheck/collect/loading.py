@@ -1,0 +1,48 @@
+"""Watches how data reaches the training: loaders, samplers, and the processes that load for them."""
+
+from typing import Any
+
+from torch.utils.data._utils import fetch, worker
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+from torch.utils.data.distributed import DistributedSampler
+
+from traincheck.collect.apis import Api
+from traincheck.collect.calls import Open, Thread, Watch
+from traincheck.collect.monitor import Monitor
+from traincheck.collect.trampoline import parameter_names
+from traincheck.collect.watch import Watcher
+
+_NEXT = "torch.utils.data.dataloader.DataLoader.__next__"
+_FETCH = "torch.utils.data.dataloader.DataLoader.fetch"
+
+
+def install_loading(monitor: Monitor, watcher: Watcher) -> None:
+    """Watch batches as the training gets them, and in loading processes as they are made."""
+
+    def of_iterator(args: tuple[Any, ...]) -> tuple[Api, Any, tuple[Any, ...]]:
+        iterator = args[0]
+        return monitor.apis.function(_NEXT, ()), monitor.loaders.get(iterator, iterator), ()
+
+    def starts(thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
+        monitor.starter(opened)
+
+    watcher.identified(_BaseDataLoaderIter.__next__, of_iterator, Watch(before=starts, hashed=True))
+    for method in ("__init__", "__iter__"):
+        watcher.method(getattr(DistributedSampler, method), method, Watch())
+    position = parameter_names(worker._worker_loop.__code__).index("worker_id")
+
+    def loads(args: tuple[Any, ...]) -> None:
+        monitor.be_worker(str(args[position]))
+        _install_fetching(monitor, watcher)
+
+    watcher.notice(worker._worker_loop, loads)
+
+
+def _install_fetching(monitor: Monitor, watcher: Watcher) -> None:
+    """Watch the making of batches; in the process that trains it is part of getting them."""
+
+    def of_fetcher(args: tuple[Any, ...]) -> tuple[Api, Any, tuple[Any, ...]]:
+        return monitor.apis.function(_FETCH, ()), None, ()
+
+    for name in ("_MapDatasetFetcher", "_IterableDatasetFetcher"):
+        watcher.identified(getattr(fetch, name).fetch, of_fetcher, Watch(hashed=True))
