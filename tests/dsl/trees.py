@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from traincheck.dsl import syntax
-from traincheck.dsl.declare import MEASURES, SEVERITIES
+from traincheck.dsl.declare import MEASURES, SEVERITIES, VERDICTS
 from traincheck.dsl.expected import DECLARATION_TERMINALS, SECTION_TERMINALS
 
 KEYWORDS = [
@@ -75,10 +75,13 @@ templates = st.builds(
     transitive=tuples(capitals, 0),
     severity=severities,
     about=abouts,
+    next=abouts,
 )
 rules = st.builds(
-    syntax.Rule, words, texts, severities, when=bodies, within=st.none() | withins, about=abouts
-) | st.builds(syntax.Rule, words, texts, severities, when=bodies, expect=bodies, within=withins, about=abouts)
+    syntax.Rule, words, texts, severities, when=bodies, within=st.none() | withins, about=abouts, next=abouts
+) | st.builds(
+    syntax.Rule, words, texts, severities, when=bodies, expect=bodies, within=withins, about=abouts, next=abouts
+)
 features = st.builds(syntax.Feature, capitals, texts | words | st.sampled_from(["arg.shuffle", "result.0.dtype", "0"]))
 conditions = st.builds(syntax.Condition, st.sampled_from(["==", "!="]), features, features | values) | st.builds(
     syntax.Condition, st.just("exists"), features
@@ -93,7 +96,18 @@ invariants = st.builds(
     st.none() | evidence,
     severities,
 )
-declarations = defines | templates | rules | invariants
+examples = st.builds(
+    syntax.Example,
+    words,
+    tuples(st.tuples(capitals, values), 0, 5),
+    st.sampled_from(VERDICTS),
+    texts,
+    tuples(tuples(conditions), 0),
+    uses=tuples(words, 0),
+    facts=tuples(atoms, 0),
+)
+settings = st.builds(syntax.Setting, words, texts, tuples(atoms))
+declarations = defines | templates | rules | invariants | examples | settings
 files = st.builds(
     syntax.RuleFile, tuples(declarations, 0, 4), st.none() | st.integers(0, 99).map(lambda minor: f"1.{minor}")
 )

@@ -62,6 +62,7 @@ def _as_template(rule: Rule) -> Template:
         given=rule.given,
         severity=rule.severity,
         about=rule.about,
+        next=rule.next,
     )
 
 

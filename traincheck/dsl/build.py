@@ -8,7 +8,15 @@ from lark import Token, Transformer, v_args
 from lark.tree import Meta
 
 from traincheck.dsl import syntax
-from traincheck.dsl.declare import Section, build_evidence, build_invariant, build_rule, build_template
+from traincheck.dsl.declare import (
+    Section,
+    build_evidence,
+    build_example,
+    build_invariant,
+    build_rule,
+    build_setting,
+    build_template,
+)
 from traincheck.dsl.literals import clean_block, decode_string
 from traincheck.dsl.source import Source
 
@@ -62,6 +70,22 @@ class Builder(Transformer[Token, Any]):
         """A template with its parameters filled in."""
         return build_invariant(self._source, name, arguments, self._title(title), sections)
 
+    def example(
+        self,
+        meta: Meta,
+        name: Token,
+        arguments: tuple[tuple[str, syntax.Value], ...] | None,
+        verdict: Token,
+        title: Token,
+        *sections: Section,
+    ) -> syntax.Example:
+        """A tiny trace and what a law says of it."""
+        return build_example(self._source, name, arguments or (), verdict, self._title(title), sections)
+
+    def setting(self, meta: Meta, name: Token, title: Token, *sections: Section) -> syntax.Setting:
+        """Facts that examples share."""
+        return build_setting(self._source, name, self._title(title), sections)
+
     def parameters(self, meta: Meta, *parameters: syntax.Parameter) -> tuple[syntax.Parameter, ...]:
         """A template's head."""
         return parameters
@@ -82,8 +106,14 @@ class Builder(Transformer[Token, Any]):
 
     def about(self, meta: Meta, token: Token) -> Section:
         """Free text, a plain string or a cleaned block."""
-        text = clean_block(token[3:-3]) if token.type == "LONG_STRING" else self._string(token)
-        return Section("about", text, self._at(meta))
+        return Section("about", self._prose(token), self._at(meta))
+
+    def next(self, meta: Meta, token: Token) -> Section:
+        """Advice, written as `about` is."""
+        return Section("next", self._prose(token), self._at(meta))
+
+    def _prose(self, token: Token) -> str:
+        return clean_block(token[3:-3]) if token.type == "LONG_STRING" else self._string(token)
 
     def when(self, meta: Meta, *formulas: syntax.Formula) -> Section:
         """What makes an example."""
@@ -123,6 +153,14 @@ class Builder(Transformer[Token, Any]):
     def precondition(self, meta: Meta, *conjunctions: tuple[syntax.Condition, ...]) -> Section:
         """A disjunction of conjunctions."""
         return Section("if", conjunctions, self._at(meta))
+
+    def use(self, meta: Meta, *words: Token) -> Section:
+        """The settings of an example."""
+        return Section("use", tuple(syntax.Name(str(word), self._at(word)) for word in words), self._at(meta))
+
+    def facts(self, meta: Meta, *atoms: syntax.Atom) -> Section:
+        """What happened."""
+        return Section("facts", atoms, self._at(meta))
 
     def evidence(self, meta: Meta, *measures: tuple[Token, Token]) -> Section:
         """What an invariant stands on."""

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from lark import Token
 
@@ -13,10 +13,12 @@ from traincheck.errors import RuleError
 
 Title = tuple[str, syntax.Position]
 
-TEMPLATE_SECTIONS = ("about", "when", "expect", "within", "given", "propose", "transitive", "severity")
-RULE_SECTIONS = ("about", "never", "when", "expect", "within", "given", "severity")
+TEMPLATE_SECTIONS = ("about", "next", "when", "expect", "within", "given", "propose", "transitive", "severity")
+RULE_SECTIONS = ("about", "next", "never", "when", "expect", "within", "given", "severity")
 INVARIANT_SECTIONS = ("if", "evidence", "severity")
+EXAMPLE_SECTIONS = ("if", "use", "facts")
 SEVERITIES: tuple[syntax.Severity, ...] = get_args(syntax.Severity)
+VERDICTS: tuple[syntax.Verdict, ...] = get_args(syntax.Verdict)
 MEASURES = ("runs", "examples", "confidence", "false_alarms")
 
 _INSTEAD = {
@@ -24,6 +26,7 @@ _INSTEAD = {
     ("template", "if"): "a template's conditions stand in 'when'; 'if' belongs to an invariant",
     ("rule", "if"): "a rule has no precondition: put the condition into 'when'",
     ("rule", "propose"): "a rule is never mined",
+    ("example", "when"): "an example states what happened: 'facts call(1, api: \"torch.Tensor.backward\")'",
     ("invariant", "when"): "an invariant takes 'when' from its template; its own precondition is 'if'",
     ("invariant", "given"): "an invariant takes 'given' from its template; its own precondition is 'if'",
 }
@@ -58,7 +61,7 @@ class _Sections:
             self._by_keyword[keyword] = section
         self.places = {keyword: section.position for keyword, section in self._by_keyword.items()}
         self.places["title"] = title[1]
-        for keyword in ("given", "transitive"):
+        for keyword in ("given", "transitive", "use"):
             for variable in self.get(keyword, ()):
                 self.places[f"{keyword} {variable.text}"] = variable.position
 
@@ -126,6 +129,7 @@ def build_template(
         transitive=parts.texts("transitive"),
         severity=parts.severity("warning"),
         about=parts.get("about", ""),
+        next=parts.get("next", ""),
         position=parts.position,
         places=parts.places,
     )
@@ -153,6 +157,7 @@ def build_rule(source: Source, name: Token, title: Title, sections: Sequence[Sec
         within=within,
         given=parts.texts("given"),
         about=parts.get("about", ""),
+        next=parts.get("next", ""),
         position=parts.position,
         places=parts.places,
     )
@@ -177,6 +182,41 @@ def build_invariant(
         position=parts.position,
         places=parts.places,
     )
+
+
+def build_example(
+    source: Source,
+    name: Token,
+    arguments: tuple[tuple[str, syntax.Value], ...],
+    verdict: Token,
+    title: Title,
+    sections: Sequence[Section],
+) -> syntax.Example:
+    """An example from its parts."""
+    parts = _Sections(source, "example", name, title, EXAMPLE_SECTIONS, sections)
+    if verdict not in VERDICTS:
+        advice = did_you_mean(verdict, VERDICTS) or f"a verdict is {listing(VERDICTS, 'or')}"
+        at = source.position(verdict.line or 0, verdict.column or 0)
+        raise source.error(f"'{verdict}' is not a verdict", at, advice)
+    return syntax.Example(
+        law=str(name),
+        arguments=arguments,
+        verdict=cast(syntax.Verdict, str(verdict)),
+        title=title[0],
+        precondition=parts.get("if", ()),
+        uses=parts.texts("use"),
+        facts=parts.get("facts", ()),
+        position=parts.position,
+        places=parts.places,
+    )
+
+
+def build_setting(source: Source, name: Token, title: Title, sections: Sequence[Section]) -> syntax.Setting:
+    """A setting from its parts."""
+    parts = _Sections(source, "setting", name, title, ("facts",), sections)
+    advice = "say what the examples share: 'facts variable(1, name: \"fc.weight\")'"
+    facts = parts.require("facts", advice)
+    return syntax.Setting(str(name), title[0], facts, position=parts.position, places=parts.places)
 
 
 def build_evidence(

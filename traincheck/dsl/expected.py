@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 SECTION_TERMINALS = {
     "_ABOUT": "about",
+    "_NEXT": "next",
     "_WHEN": "when",
     "_EXPECT": "expect",
     "_NEVER": "never",
@@ -14,12 +15,16 @@ SECTION_TERMINALS = {
     "_SEVERITY": "severity",
     "_IF": "if",
     "_EVIDENCE": "evidence",
+    "_USE": "use",
+    "_FACTS": "facts",
 }
 DECLARATION_TERMINALS = {
     "_DEFINE": "define",
     "_TEMPLATE": "template",
     "_RULE": "rule",
     "_INVARIANT": "invariant",
+    "_EXAMPLE": "example",
+    "_SETTING": "setting",
 }
 
 # Groups of terminals that read as one thing, the larger groups first; a group is there when all of it is.

@@ -36,6 +36,11 @@ def print_declaration(declaration: syntax.Declaration) -> str:
             return _rule(declaration)
         case syntax.Invariant():
             return _invariant(declaration)
+        case syntax.Example():
+            return _example(declaration)
+        case syntax.Setting():
+            head = f"setting {declaration.name} {encode_string(declaration.title)}"
+            return "\n".join([head, *_sections([("facts", list(map(print_formula, declaration.facts)))])])
 
 
 def print_formula(formula: syntax.Formula) -> str:
@@ -106,6 +111,7 @@ def _template(template: syntax.Template) -> str:
     severity = [template.severity] if template.severity != "warning" else []
     sections: list[tuple[str, Sequence[str]]] = [
         ("about", [template.about] if template.about else []),
+        ("next", [template.next] if template.next else []),
         ("when", list(map(print_formula, template.when))),
         ("expect", list(map(print_formula, template.expect))),
         ("within", list(_within(template.within))),
@@ -123,6 +129,7 @@ def _rule(rule: syntax.Rule) -> str:
     inline = len(head) + len(severity) <= WIDTH
     sections: list[tuple[str, Sequence[str]]] = [
         ("about", [rule.about] if rule.about else []),
+        ("next", [rule.next] if rule.next else []),
         ("when" if rule.expect else "never", list(map(print_formula, rule.when))),
         ("expect", list(map(print_formula, rule.expect))),
         ("within", list(_within(rule.within))),
@@ -141,6 +148,18 @@ def _invariant(invariant: syntax.Invariant) -> str:
     ]
     head = f"invariant {invariant.template}({arguments})"
     return "\n".join([head, f"  {encode_string(invariant.title)}", *_sections(sections)])
+
+
+def _example(example: syntax.Example) -> str:
+    arguments = _wrapped([f"{name}: {print_term(value)}" for name, value in example.arguments], 4)
+    sections: list[tuple[str, Sequence[str]]] = [
+        ("if", _disjuncts(example.precondition)),
+        ("use", example.uses),
+        ("facts", list(map(print_formula, example.facts))),
+    ]
+    called = f"{example.law}({arguments})" if example.arguments else example.law
+    head = f"example {called} {example.verdict} {encode_string(example.title)}"
+    return "\n".join([head, *_sections(sections)])
 
 
 def _within(within: syntax.Within | None) -> Iterator[str]:
@@ -180,7 +199,7 @@ def _sections(sections: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
     indent = 4 + max((len(keyword) for keyword, _ in present), default=0)
     for keyword, content in present:
         label = f"  {keyword}".ljust(indent)
-        yield label + (encode_block(content[0], indent) if keyword == "about" else _wrapped(content, indent))
+        yield label + (encode_block(content[0], indent) if keyword in ("about", "next") else _wrapped(content, indent))
 
 
 def _wrapped(pieces: Sequence[str], indent: int) -> str:

@@ -10,6 +10,7 @@ from typing import Literal as OneOf
 
 Severity = OneOf["error", "warning", "note"]
 CompareOp = OneOf["==", "!=", "<", "<=", ">", ">="]
+Verdict = OneOf["held", "violated", "untriggered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class Template:
     transitive: tuple[str, ...] = ()  # two parameters: what follows from two other survivors by transitivity is implied
     severity: Severity = "warning"
     about: str = ""
+    next: str = ""  # what to do about a violation
     position: Position = field(default=_NOWHERE, compare=False, repr=False)
     places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
@@ -162,6 +164,7 @@ class Rule:
     within: Within | None = None
     given: tuple[str, ...] = ()  # what a finding names besides what `expect` and `within` speak of
     about: str = ""
+    next: str = ""  # what to do about a violation
     position: Position = field(default=_NOWHERE, compare=False, repr=False)
     places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
@@ -213,7 +216,33 @@ class Invariant:
     places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 
 
-Declaration = Define | Template | Rule | Invariant
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Facts under a name, for the examples that use it. Its atoms hold constants, and `_` for what is absent."""
+
+    name: str
+    title: str
+    facts: tuple[Atom, ...]
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
+    places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A tiny trace, and the verdict that a template (with `arguments`) or rule reaches on it."""
+
+    law: str
+    arguments: tuple[tuple[str, Value], ...]  # none for a rule
+    verdict: Verdict
+    title: str
+    precondition: tuple[tuple[Condition, ...], ...] = ()
+    uses: tuple[str, ...] = ()
+    facts: tuple[Atom, ...] = ()
+    position: Position = field(default=_NOWHERE, compare=False, repr=False)
+    places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
+
+
+Declaration = Define | Template | Rule | Invariant | Example | Setting
 
 
 @dataclass(frozen=True, slots=True)
