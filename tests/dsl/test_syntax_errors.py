@@ -52,7 +52,7 @@ CASES = [
     ("define p(X) :- q(X), X + > 3.", "1:26", "expected a variable, a constant or a calculation"),
     ("// comment", "1:1", "comments begin with #"),
     ("tempalte t(A: api)", "1:1", "did you mean 'template'?"),
-    ("hello", "1:1", "there are 'define', 'template', 'rule' and 'invariant'"),
+    ("hello", "1:1", "there are 'define', 'template', 'rule', 'invariant', 'example' and 'setting'"),
     ("\x01", "1:1", "found '\\x01'"),
     (TEMPLATE + 'version "1.0"', "6:1", "'version' stands once, at the beginning"),
     (changed("Api)\n", "Api\n"), "4:3", "the '(' in line 3, column 15 is not closed"),

@@ -85,6 +85,6 @@ def _place(position: Position, line: bool = True) -> str:
 def count(file: RuleFile) -> str:
     """How many declarations of each kind a file holds: `2 templates, 1 rule`."""
     kinds = Counter(type(declaration).__name__.lower() for declaration in file.declarations)
-    words = {"define": "definition", "template": "template", "rule": "rule", "invariant": "invariant"}
+    words = {"define": "definition"} | {kind: kind for kind in ("template", "rule", "invariant", "example", "setting")}
     counted = [f"{kinds[kind]} {word}{'s' if kinds[kind] > 1 else ''}" for kind, word in words.items() if kinds[kind]]
     return ", ".join(counted) or "no declarations"

@@ -136,7 +136,11 @@ def _missing_period(place: Place) -> _Hint:
 
 
 def _missing_sort(place: Place) -> _Hint:
-    if place.accepts != {"_COLON"} or not place.previous.capital or place.declaration not in ("template", "invariant"):
+    if (
+        place.accepts != {"_COLON"}
+        or not place.previous.capital
+        or place.declaration not in ("template", "invariant", "example")
+    ):
         return None
     if place.declaration == "template":
         return f"every parameter has a sort: '{place.previous.text}: concept'"
@@ -189,7 +193,7 @@ def _unknown_keyword(place: Place) -> _Hint:
     known = [word for terminal, word in _KEYWORD_TERMINALS.items() if terminal in place.accepts]
     if not known or not place.found.small or place.found.text in _KEYWORDS:
         return None
-    what = "section" if place.declaration in ("template", "rule", "invariant") else "declaration"
+    what = "section" if place.declaration in DECLARATIONS[1:] else "declaration"
     names = [word for word in known if (word in DECLARATIONS) == (what == "declaration")]
     return (
         did_you_mean(place.found.text, known) or f"no {what} is called '{place.found.text}'; there are {listing(names)}"

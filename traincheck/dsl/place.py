@@ -10,7 +10,7 @@ from lark.exceptions import UnexpectedToken
 from traincheck.dsl.source import Source
 from traincheck.dsl.syntax import Position
 
-DECLARATIONS = ("define", "template", "rule", "invariant")
+DECLARATIONS = ("define", "template", "rule", "invariant", "example", "setting")
 
 _WORD = re.compile(
     r'"""(?s:.*?)"""|"(?:\\.|[^"\\\n])*"|[A-Za-z_][A-Za-z0-9_]*|-?\d+(?:\.\d+)?|:-|==|!=|<=|>=|=<|=>|<>|&&|\|\||//|\S'
