@@ -14,7 +14,9 @@ from traincheck.facts.recorded import is_tensor
 from traincheck.integrations.orderlab.lines import present
 from traincheck.integrations.orderlab.sink import NULL, Recent, Sink
 
-_IDENTITIES = re.compile(rb'"_TRAINCHECK_(?:data|grad)_ID": ?(?:-?\d+|null)(?:, ?)?')
+_IDENTITY = rb'"_TRAINCHECK_(?:data|grad)_ID": ?(?:-?\d+|null)'
+_IDENTITIES = re.compile(rb", ?" + _IDENTITY + rb"|" + _IDENTITY + rb"(?:, ?)?")
+_SOME_IDENTITY, _ESCAPED = b"_TRAINCHECK_", b'\\"_TRAINCHECK_'
 _WHOLE_NUMBERS = re.compile(rb"\[[-0-9,]+\]")
 _LATELY = 1 << 13
 _DIFFERS_ALWAYS = -2
@@ -50,7 +52,7 @@ class Values:
         key = (bytes(args) or b"{}", bytes(kwargs) or b"{}", bound)
         found = self._given.get(key)
         if found is None:
-            arguments, text = self._arguments(_IDENTITIES.sub(b"", key[0]), _IDENTITIES.sub(b"", key[1]), bound)
+            arguments, text = self._arguments(_without_identities(key[0]), _without_identities(key[1]), bound)
             found = self._given[key] = Given(arguments, text, self._sketch(key[0]))
         if found.sketch == _DIFFERS_ALWAYS:
             return found._replace(sketch=self._sink.word(f"unlike any other: {self._sink.next_event}"))
@@ -60,7 +62,7 @@ class Values:
         """The set of a call's results, and the text of them."""
         if not result:
             return NULL, NULL
-        key = _IDENTITIES.sub(b"", bytes(result))
+        key = _without_identities(bytes(result))
         found = self._returned.get(key)
         if found is None:
             content = _decode(key)
@@ -97,6 +99,11 @@ class Values:
                 optional(shape), optional(device),
             )  # fmt: skip
         return number
+
+
+def _without_identities(text: bytes) -> bytes:
+    """JSON without the ids of tensors, which tell nothing about values and are hardly ever the same twice."""
+    return _IDENTITIES.sub(b"", text) if _SOME_IDENTITY in text and _ESCAPED not in text else text
 
 
 def tensor_texts(attributes: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
