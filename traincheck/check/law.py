@@ -8,9 +8,10 @@ from pathlib import Path
 
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.concepts import apis_by_concept
+from traincheck.dsl.examples import as_invariant
 from traincheck.dsl.load import rule_files
 from traincheck.dsl.printer import print_declaration
-from traincheck.dsl.syntax import Invariant, Rule, Template, Within
+from traincheck.dsl.syntax import Example, Invariant, Rule, Template, Within
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,20 @@ def laws_of(checked: Checked, rules: Iterable[Rule]) -> dict[str, list[Law]]:
         }
         grouped[template.name].append(Law(_identity(invariant), template, invariant, named))
     for rule in rules:
-        template = _as_template(rule)
-        invariant = Invariant(rule.name, (), rule.title, severity=rule.severity)
-        grouped[rule.name].append(Law(rule.name, template, invariant))
+        grouped[rule.name].append(_law_of_rule(rule))
     return dict(grouped)
+
+
+def law_of_example(checked: Checked, example: Example) -> Law:
+    """The rule that an example speaks of, or its template with the arguments and precondition that it gives."""
+    if example.law in checked.rules:
+        return _law_of_rule(checked.rules[example.law])
+    invariant = as_invariant(example)
+    return Law(_identity(invariant), checked.templates[example.law], invariant)
+
+
+def _law_of_rule(rule: Rule) -> Law:
+    return Law(rule.name, _as_template(rule), Invariant(rule.name, (), rule.title, severity=rule.severity))
 
 
 def _as_template(rule: Rule) -> Template:

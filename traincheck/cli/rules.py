@@ -1,4 +1,4 @@
-"""`traincheck rules`: what rules there are, what one says, and whether a file of them is good."""
+"""`traincheck rules`: what rules there are, what one says, whether a file of them is good and its examples true."""
 
 import json
 from collections.abc import Sequence
@@ -6,9 +6,14 @@ from pathlib import Path
 
 import click
 
+from traincheck.check.examples import Outcome, missing, run_examples
+from traincheck.cli.check import EXIT_HELD, EXIT_NOTHING_CHECKED, EXIT_VIOLATED
+from traincheck.cli.common import engine_option
+from traincheck.datalog.engine import engine_named
 from traincheck.dsl import catalog
 from traincheck.dsl.checker import problems
 from traincheck.dsl.load import load_rules, parse_files, rule_files, standard_files
+from traincheck.dsl.syntax import Example, Rule, Template
 
 __all__ = ["command"]
 
@@ -63,6 +68,41 @@ def check_rules(files: Sequence[str]) -> int:
         if file.path not in bad and Path(file.path).resolve() in asked:
             click.echo(f"{file.path}: ok, {catalog.count(file)}")
     return 2 if errors else 0
+
+
+@command.command("test")
+@click.argument("files", nargs=-1, metavar="[FILE|DIR|PACK]...")
+@engine_option
+def test_rules(files: Sequence[str], engine: str) -> int:
+    """Run the examples of rule files, of the shipped library unless files are named.
+
+    Exits with 1 when a verdict is not the one expected, with 3 when there is no example at all.
+    """
+    asked = {file.resolve() for path in files for file in rule_files(path)} or set(standard_files())
+    checked = load_rules(files)
+    examples = [example for example in checked.examples if Path(example.position.file).resolve() in asked]
+    failed = 0
+    for outcome in run_examples(checked, examples, engine_named(engine)):
+        failed += not outcome.ok
+        click.echo(_outcome_line(outcome))
+    laws = [law for law in (*checked.templates.values(), *checked.rules.values())]
+    own = [law for law in laws if Path(law.position.file).resolve() in asked]
+    for law, verdicts in missing(own, checked.examples):
+        click.echo(f"{_place(law)}: '{law.name}' has no example {' and none '.join(verdicts)}")
+    click.echo(f"{len(examples)} examples, {failed} failed")
+    if failed:
+        return EXIT_VIOLATED
+    return EXIT_HELD if examples else EXIT_NOTHING_CHECKED
+
+
+def _outcome_line(outcome: Outcome) -> str:
+    example = outcome.example
+    found = "ok" if outcome.ok else f"FAILED, expected {example.verdict}, found {outcome.found}"
+    return f"{_place(example)}: {example.law} {example.verdict} '{example.title}': {found}"
+
+
+def _place(declaration: Example | Template | Rule) -> str:
+    return f"{declaration.position.file}:{declaration.position.line}"
 
 
 def _print_table(kind: str, entries: Sequence[catalog.Entry]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from traincheck.dsl.examples import check_example, check_setting
 from traincheck.dsl.laws import check_invariant, check_rule, check_template, scope_of
 from traincheck.dsl.predicates import arities, check_define, check_recursion, infer_sorts, predicate_sorts
 from traincheck.dsl.report import Problems, raise_all
@@ -11,7 +12,17 @@ from traincheck.dsl.scope import Scope
 from traincheck.dsl.signature import Signatures
 from traincheck.dsl.sorts import sort_of_variable
 from traincheck.dsl.source import Source
-from traincheck.dsl.syntax import Declaration, Define, Formula, Invariant, Rule, RuleFile, Template
+from traincheck.dsl.syntax import (
+    Declaration,
+    Define,
+    Example,
+    Formula,
+    Invariant,
+    Rule,
+    RuleFile,
+    Setting,
+    Template,
+)
 from traincheck.errors import RuleError
 
 
@@ -27,6 +38,8 @@ class Checked:
     templates: Mapping[str, Template]
     rules: Mapping[str, Rule]
     invariants: tuple[Invariant, ...]
+    examples: tuple[Example, ...]
+    settings: Mapping[str, Setting]
     predicate_sorts: Mapping[str, tuple[str, ...]]
     _signatures: Signatures
 
@@ -82,8 +95,23 @@ def _examine(files: Sequence[RuleFile]) -> tuple[Checked, list[RuleError]]:
     invariants = [declaration for declaration in declarations if isinstance(declaration, Invariant)]
     for invariant in invariants:
         check_invariant(invariant, templates, found)
-    sorts = predicate_sorts(signatures)
-    checked = Checked(tuple(files), tuple(defines), templates, rules, tuple(invariants), sorts, signatures)
+    settings = _settings(declarations, found)
+    for setting in settings.values():
+        check_setting(setting, signatures, found)
+    examples = [declaration for declaration in declarations if isinstance(declaration, Example)]
+    for example in examples:
+        check_example(example, templates, rules, settings, signatures, found)
+    checked = Checked(
+        files=tuple(files),
+        defines=tuple(defines),
+        templates=templates,
+        rules=rules,
+        invariants=tuple(invariants),
+        examples=tuple(examples),
+        settings=settings,
+        predicate_sorts=predicate_sorts(signatures),
+        _signatures=signatures,
+    )
     return checked, found.in_order()
 
 
@@ -99,3 +127,16 @@ def _by_name(declarations: Sequence[Declaration], found: Problems) -> tuple[dict
                 found.add(what, declaration.position, "rename one of them")
     templates = {name: law for name, law in taken.items() if isinstance(law, Template)}
     return templates, {name: law for name, law in taken.items() if isinstance(law, Rule)}
+
+
+def _settings(declarations: Sequence[Declaration], found: Problems) -> dict[str, Setting]:
+    """Settings by name, which are names of their own kind."""
+    settings: dict[str, Setting] = {}
+    for declaration in declarations:
+        if isinstance(declaration, Setting):
+            first = settings.setdefault(declaration.name, declaration)
+            if first is not declaration:
+                place = f"{first.position.file}:{first.position.line}"
+                what = f"setting '{declaration.name}' is declared twice, first at {place}"
+                found.add(what, declaration.position, "rename one of them")
+    return settings

@@ -48,7 +48,8 @@ def check_template(template: Template, signatures: Signatures, problems: Problem
         if parameter.name not in bindable:
             what = f"nothing in the template binds parameter '{parameter.name}'"
             problems.add(what, parameter.position, "use it in an atom of 'when', 'expect' or 'propose'")
-    _check_title(template, parameters | bound, problems)
+    _check_text(template, "title", template.title, parameters | bound, problems)
+    _check_text(template, "next", template.next, parameters, problems)
     _check_within(template, template.within, scope, signatures, problems)
     _check_given(template, scope, problems)
     for name in template.transitive:
@@ -66,7 +67,8 @@ def check_rule(rule: Rule, signatures: Signatures, problems: Problems) -> None:
     found = check_safety(rule.when, frozenset(), problems)
     bound = check_safety(rule.expect, found, problems)
     check_locals([(rule.when, found), (rule.expect, bound)], problems)
-    _check_title(rule, bound, problems)
+    _check_text(rule, "title", rule.title, bound, problems)
+    _check_text(rule, "next", rule.next, (), problems)
     if rule.within is not None:
         _check_within(rule, rule.within, scope, signatures, problems)
     _check_given(rule, scope, problems)
@@ -112,13 +114,13 @@ def _check_parameters(template: Template, problems: Problems) -> None:
             problems.add(what, parameter.position, f"sorts to learn from are {', '.join(LEARNABLE_SORTS)}")
 
 
-def _check_title(law: Template | Rule, known: Iterable[str], problems: Problems) -> None:
+def _check_text(law: Template | Rule, part: str, text: str, known: Iterable[str], problems: Problems) -> None:
     names = sorted(known)
-    for name in _PLACEHOLDER.findall(law.title):
+    for name in _PLACEHOLDER.findall(text):
         if name not in names:
             advice = did_you_mean(name, names) or f"names to use are {', '.join(names) or 'none'}"
-            at = law.places.get("title", law.position)
-            problems.add(f"the title speaks of '{{{name}}}', which '{law.name}' does not have", at, advice)
+            at = law.places.get(part, law.position)
+            problems.add(f"the {part} speaks of '{{{name}}}', which '{law.name}' does not have", at, advice)
 
 
 def _check_within(
@@ -169,4 +171,4 @@ def _check_arguments(invariant: Invariant, template: Template, problems: Problem
     missing = [name for name in sorts if name not in given]
     if missing:
         what = f"'{template.name}' also needs {listing(missing)}"
-        problems.add(what, invariant.position, "an invariant gives every parameter a value")
+        problems.add(what, invariant.position, "every parameter gets a value")
