@@ -1,32 +1,10 @@
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from traincheck.cli import main
+from tests.cli.conftest import Shell
 from traincheck.dsl.parse import parse_text
-
-
-class Shell:
-    """Runs `traincheck ...` and keeps what it printed."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["traincheck", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        printed = self._capsys.readouterr()
-        assert isinstance(caught.value.code, int)
-        return caught.value.code, printed.out, printed.err
-
-
-@pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(monkeypatch, capsys)
 
 
 def test_list_tells_what_there_is(shell: Shell) -> None:

@@ -1,0 +1,95 @@
+"""`traincheck infer`: the file it writes, what it says, and what it refuses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell, Tiny
+from traincheck.dsl.parse import parse_text
+
+
+def test_it_writes_invariants_that_the_language_reads(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    output = tmp_path / "not there yet" / "out.rules"
+    status, out, err = shell("infer", tiny.clean, tiny.other, "-o", output)
+    assert (status, out) == (0, "")
+    assert err.startswith(f"{output}: ")
+    declarations = parse_text(output.read_text()).declarations
+    assert f"{len(declarations)} invariants" in err
+    assert output.read_text() == tiny.invariants.read_text()
+
+
+def test_one_template_and_why_not(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    output = tmp_path / "out.rules"
+    status, out, _ = shell("infer", tiny.clean, tiny.other, "-o", output, "--template", "follows", "--why-not")
+    assert status == 0
+    assert {item.template for item in parse_text(output.read_text()).declarations} == {"follows"}
+    assert out
+    for line in out.splitlines():
+        template, title, reason = line.split(": ", 2)
+        assert template == "follows"
+        assert title
+        assert reason
+    assert "implied by two others through transitivity" in out
+
+
+def test_an_unknown_template(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    said = shell.refuses("infer", tiny.clean, "-o", tmp_path / "x", "--template", "no\nsuch 'name'")
+    assert said == "there is no template 'no\\nsuch 'name'' (next: traincheck rules list)"
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_failure_leaves_the_old_file(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    output = tmp_path / "old.rules"
+    output.write_text("# mine\n")
+    shell.refuses("infer", tiny.clean, tmp_path / "gone", "-o", output)
+    shell.refuses("infer", tiny.clean, "-o", output, "--template", "nope")
+    assert output.read_text() == "# mine\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.rules"]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file" / "out.rules"):
+        said = shell.refuses("infer", tmp_path / "gone", "-o", place)
+        assert said.startswith(f"{place}: cannot write here: ")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+def test_a_read_only_folder(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    assert "cannot write here: Permission denied" in shell.refuses("infer", tiny.clean, "-o", locked / "out.rules")
+
+
+def test_it_writes_through_a_link(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "real.rules").write_text("# old\n")
+    (tmp_path / "link.rules").symlink_to("real.rules")
+    assert shell("infer", tiny.clean, tiny.other, "-o", tmp_path / "link.rules")[0] == 0
+    assert (tmp_path / "link.rules").is_symlink()
+    assert "invariant" in (tmp_path / "real.rules").read_text()
+
+
+def test_the_same_run_twice_is_one_run(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    _, _, err = shell("infer", tiny.clean, tiny.clean, "-o", tmp_path / "out.rules", "--template", "follows")
+    assert "from 1 run" in err
+
+
+@pytest.mark.parametrize(
+    "broken", ["", "{}", "[]", "3", '{"format": "traincheck evidence"}', '{"format": "traincheck evidence", "version"']
+)
+def test_update_refuses_torn_evidence(shell: Shell, tiny: Tiny, tmp_path: Path, broken: str) -> None:
+    rules = tmp_path / "out.rules"
+    rules.write_text("# kept\n")
+    (tmp_path / "out.rules.evidence").write_text(broken)
+    said = shell.refuses("infer", tiny.clean, "--update", rules)
+    assert "this is not an evidence file" in said
+    assert rules.read_text() == "# kept\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["trace"], ["-o", "x"], ["t", "-o", "x", "--min-examples", "0"]])
+def test_usage_errors_are_2(shell: Shell, arguments: list[str]) -> None:
+    status, out, err = shell("infer", *arguments)
+    assert (status, out) == (2, "")
+    assert err
+    assert "Traceback" not in err
