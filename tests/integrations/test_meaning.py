@@ -271,6 +271,30 @@ def test_consistency(tmp_path: Path, values: tuple[int, int], clauses: Any, expe
     assert verdict(tmp_path, facts, invariant("ConsistencyRelation", *pair, clauses=clauses)) == expected
 
 
+def same(key: str) -> Record:
+    return {"type": "consistent", "prop_name": key, "additional_path": "None"}
+
+
+@pytest.mark.parametrize(
+    ("clauses", "expected"),
+    [
+        ([same("attributes.ndim"), same("attributes.nbytes")], "violated"),
+        ([same("attributes.ndim"), same("attributes.size")], "not triggered"),
+        ([same("attributes.ndim"), same("attributes.here")], "not triggered"),
+        ([same("attributes.size") | {"type": "unequal"}, same("process_id") | {"type": "unequal"}], "violated"),
+        ([same("attributes.ndim") | {"type": "exist"}, same("attributes.here") | {"type": "exist"}], "not triggered"),
+    ],
+)
+def test_each_of_several_conditions_counts(tmp_path: Path, clauses: Any, expected: str) -> None:
+    records = []
+    for time in (0, 100):
+        records.append(variable("v", time, 1, attributes={"size": 1, "here": 1}))
+        records.append(variable("w", time, 2, attributes={"size": 2}, process_id=2))
+    facts, _ = imported(tmp_path, records)
+    pair = (change("data"), change("data"))
+    assert verdict(tmp_path, facts, invariant("ConsistencyRelation", *pair, clauses=clauses)) == expected
+
+
 @pytest.mark.parametrize(("moment", "expected"), [(199, "held"), (180, "violated")])
 def test_values_that_hardly_meet_in_time_are_not_compared(tmp_path: Path, moment: int, expected: str) -> None:
     """The one turns from 1 to 2 at 200, the other has been 2 since `moment`; they differ for 200 - moment."""

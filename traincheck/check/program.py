@@ -1,9 +1,9 @@
 """The Datalog program that checks all laws of one template at once; the laws are rows.
 
 concerned(H, E)  :- hypothesis(P, H), when, closed.
-unmet(H, D, E)   :- concerned(H, E), need(H, D, Key, Value), not feature(X, Key, Value).
+unmet(H, D, X)   :- concerned(H, E), need(H, D, Key, Value), not feature(X, Key, Value).
 applicable(H, E) :- concerned(H, E), always(H).
-applicable(H, E) :- concerned(H, E), disjunct(H, D), not unmet(H, D, E).
+applicable(H, E) :- concerned(H, E), disjunct(H, D), not unmet(H, D, X).
 satisfied(H, E)  :- hypothesis(P, H), when, closed, expect.
 violated(H, E)   :- applicable(H, E), not satisfied(H, E).
 triggered(H)     :- applicable(H, E).
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from traincheck.check.law import Law
-from traincheck.datalog.program import Atom, Literal, Negation, Rule, Variable, Wildcard
+from traincheck.datalog.program import Atom, Comparison, Literal, Negation, Rule, Variable, Wildcard
 from traincheck.dsl.ground import Grounding, example_rule, ground, positive_rule, variables
 from traincheck.dsl.lower import Lowering
 from traincheck.dsl.program import FEATURES, column_types
@@ -111,11 +111,12 @@ def _precondition_rules(program: LawProgram) -> Iterator[Rule]:
     if not disjuncts:
         return
     program.add_table("disjunct", ("int", "int"), disjuncts)
+    unmet = []
     for index, (kind, rows) in enumerate(sorted(needs.items())):
-        yield from _unmet_rules(program, kind, f"need{index}", rows)
+        unmet.append(Negation(Atom(program.predicate(f"unmet{index}"), (_LAW, _DISJUNCT, *variables(kind[1:])))))
+        yield from _unmet_rules(program, kind, index, rows)
     disjunct = Atom(program.predicate("disjunct"), (_LAW, _DISJUNCT))
-    unmet = Negation(program.atom("unmet", _LAW, _DISJUNCT))
-    yield Rule(program.atom("applicable", _LAW), (concerned, disjunct, unmet))
+    yield Rule(program.atom("applicable", _LAW), (concerned, disjunct, *unmet))
 
 
 def _need(condition: Condition) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -131,32 +132,47 @@ def _need(condition: Condition) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _unmet_rules(
-    program: LawProgram, kind: tuple[str, ...], stem: str, rows: Sequence[tuple[int | str, ...]]
+    program: LawProgram, kind: tuple[str, ...], index: int, rows: Sequence[tuple[int | str, ...]]
 ) -> Iterator[Rule]:
-    """A disjunct is unmet by an example as soon as one of its conditions fails."""
+    """A disjunct is unmet by the things that a condition speaks of as soon as the condition fails for them.
+
+    It is decided once for each combination of those things, however many examples they have part in. Conditions of
+    one kind share these rules:
+
+        about(H, X, Y)    :- concerned(H, E).
+        unmet(H, D, X, Y) :- about(H, X, Y), need(H, D, K, L), feature(X, K, V), feature(Y, L, W), V != W.
+    """
     op, *names = kind
     texts: list[ColumnType] = ["str"] * (len(rows[0]) - 2)
-    program.add_table(stem, ("int", "int", *texts), rows)
-    first, second, value = Variable("_first"), Variable("_second"), Variable("_value")
-    concerned = program.atom("concerned", _LAW)
-    unmet = program.atom("unmet", _LAW, _DISJUNCT)
-    need = program.predicate(stem)
+    program.add_table(f"need{index}", ("int", "int", *texts), rows)
+    first, second, value, other = (Variable(name) for name in ("_first", "_second", "_value", "_other"))
+    things = variables(tuple(names))
+    about = Atom(program.predicate(f"about{index}"), (_LAW, *things))
+    yield Rule(about, (program.atom("concerned", _LAW),))
+    unmet = Atom(program.predicate(f"unmet{index}"), (_LAW, _DISJUNCT, *things))
+    keys = (first, second)[: len(names)]
+    constant = (value,) if len(rows[0]) > len(names) + 2 else ()
+    need = Atom(program.predicate(f"need{index}"), (_LAW, _DISJUNCT, *keys, *constant))
 
-    def feature(name: str, key: Variable, wanted: Variable) -> Atom:
-        return Atom(FEATURES[program.sorts[name]], (Variable(name), key, wanted))
+    def feature(position: int, wanted: Variable) -> Atom:
+        return Atom(FEATURES[program.sorts[names[position]]], (things[position], keys[position], wanted))
 
-    if len(names) == 2:
-        same = program.atom(f"same_{stem}", _LAW, _DISJUNCT)
-        need_pair = Atom(need, (_LAW, _DISJUNCT, first, second))
-        body = (concerned, need_pair, feature(names[0], first, value), feature(names[1], second, value))
-        yield Rule(same, body)
-        yield Rule(unmet, (concerned, need_pair, Negation(same) if op == "==" else same))
-    elif op in ("exists", "absent"):
-        present = program.atom(f"present_{stem}", _LAW, _DISJUNCT)
-        need_key = Atom(need, (_LAW, _DISJUNCT, first))
-        yield Rule(present, (concerned, need_key, feature(names[0], first, value)))
-        yield Rule(unmet, (concerned, need_key, Negation(present) if op == "exists" else present))
-    else:
-        need_value = Atom(need, (_LAW, _DISJUNCT, first, value))
-        wanted = feature(names[0], first, value)
-        yield Rule(unmet, (concerned, need_value, Negation(wanted) if op == "==" else wanted))
+    def lacks(position: int) -> Iterator[Rule]:
+        present = Atom(program.predicate(f"present{index}_{position}"), (things[position], keys[position]))
+        yield Rule(present, (about, need, feature(position, other)))
+        yield Rule(unmet, (about, need, Negation(present)))
+
+    match op, bool(constant), len(names):
+        case "exists", _, _:
+            yield from lacks(0)
+        case "absent", _, _:
+            yield Rule(unmet, (about, need, feature(0, other)))
+        case _, True, _:
+            wanted = feature(0, value)
+            yield Rule(unmet, (about, need, Negation(wanted) if op == "==" else wanted))
+        case "==", _, _:
+            yield Rule(unmet, (about, need, feature(0, value), feature(1, other), Comparison("!=", value, other)))
+            yield from lacks(0)
+            yield from lacks(1)
+        case _:
+            yield Rule(unmet, (about, need, feature(0, value), feature(1, value)))

@@ -11,6 +11,7 @@ OLD_PREFIX, PREFIX = "_ML_DAIKON_", "_TRAINCHECK_"
 _UNCONDITIONAL = "Unconditional"
 _ABSENT_PATH = "None"
 _MOST_CONJUNCTIONS = 4096
+_ALWAYS_THERE = frozenset(("process_id", "thread_id"))
 _NEGATED = {"==": "!=", "!=": "==", "exists": "absent", "absent": "exists"}
 
 Conjunction = tuple[Condition, ...]
@@ -73,7 +74,7 @@ def _alternative(clauses: Any, names: Sequence[str]) -> Disjunction:
 def _clause(clause: Mapping[str, Any], names: Sequence[str]) -> Disjunction:
     key = _key(clause)
     features = [Feature(name, key) for name in names]
-    there = tuple(Condition("exists", feature) for feature in features)
+    there = () if key in _ALWAYS_THERE else tuple(Condition("exists", feature) for feature in features)
     pairs = [(first, second) for index, first in enumerate(features) for second in features[index + 1 :]]
     match clause["type"]:
         case "constant":
