@@ -85,7 +85,7 @@ def test_rules(files: Sequence[str], engine: str) -> int:
     for outcome in run_examples(checked, examples, engine_named(engine)):
         failed += not outcome.ok
         click.echo(_outcome_line(outcome))
-    laws = [law for law in (*checked.templates.values(), *checked.rules.values())]
+    laws = (*checked.templates.values(), *checked.rules.values())
     own = [law for law in laws if Path(law.position.file).resolve() in asked]
     for law, verdicts in missing(own, checked.examples):
         click.echo(f"{_place(law)}: '{law.name}' has no example {' and none '.join(verdicts)}")
