@@ -14,14 +14,17 @@ _NOTHING: frozenset[str] = frozenset()
 class Api:
     """One API name, with the sets its arguments and results have been seen as."""
 
-    __slots__ = ("args", "group", "name", "names", "number", "results", "wanted")
+    __slots__ = ("args", "group", "name", "names", "number", "results", "users", "wanted")
 
-    def __init__(self, number: int, name: str, names: tuple[str, ...], wanted: bool, optional: frozenset[str]) -> None:
+    def __init__(
+        self, number: int, name: str, names: tuple[str, ...], wanted: bool, optional: frozenset[str], users: bool
+    ) -> None:
         self.number = number
         self.name = name
         self.names = names
         self.wanted = wanted
         self.group = ""
+        self.users = users  # whether its code is the user's, so that what it calls has a site of its own
         self.args = SetTable(optional)
         self.results = SetTable()
 
@@ -29,7 +32,8 @@ class Api:
 class Apis:
     """Interns API names and writes what generalises what."""
 
-    def __init__(self, buffers: Buffers, needs: Needs) -> None:
+    def __init__(self, buffers: Buffers, needs: Needs, is_user_file: Callable[[str], bool]) -> None:
+        self._is_user_file = is_user_file
         self._buffers = buffers
         self._needs = needs
         self._functions: dict[str, Api] = {}
@@ -40,7 +44,7 @@ class Apis:
         found = self._functions.get(name)
         if found is None:
             names, optional = (signature, _NOTHING) if isinstance(signature, tuple) else signature_names(signature)
-            found = self._functions[name] = self._new(name, (name,), names, optional)
+            found = self._functions[name] = self._new(name, (name,), names, optional, False)
         return found
 
     def method(self, cls: type, method: str) -> Api:
@@ -52,16 +56,20 @@ class Apis:
             bases = [base for base in cls.__mro__[1:] if getattr(base, method, inherited) is not inherited]
             known = (name, *(f"{qualified(base)}.{method}" for base in bases))
             names, optional = signature_names(getattr(cls, method))
-            found = self._methods[cls, method] = self._new(name, known, names[1:], optional)
+            code = getattr(inspect.unwrap(getattr(cls, method)), "__code__", None)
+            users = code is not None and self._is_user_file(code.co_filename)
+            found = self._methods[cls, method] = self._new(name, known, names[1:], optional, users)
         return found
 
-    def _new(self, name: str, known: Iterable[str], names: tuple[str, ...], optional: frozenset[str]) -> Api:
+    def _new(
+        self, name: str, known: Iterable[str], names: tuple[str, ...], optional: frozenset[str], users: bool
+    ) -> Api:
         """Intern an API, and write that its calls are calls of each name in `known`.
 
         Its own name is among them, because rules ask for a base and for the method itself alike.
         """
         intern = self._buffers.names
-        api = Api(intern(name), name, names, self._needs.wants_api(known), optional)
+        api = Api(intern(name), name, names, self._needs.wants_api(known), optional, users)
         for base in known:
             self._buffers.add("subclasses", api.number, intern(base))
         return api

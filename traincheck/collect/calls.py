@@ -30,7 +30,7 @@ class Open(NamedTuple):
 
     enter: int
     parent: int
-    time: int
+    time: int  # when its outermost call was entered, ns since the epoch
     receiver: int
     api: Api
     site: int
@@ -45,9 +45,10 @@ class Open(NamedTuple):
 class Thread:
     """One thread's open calls, innermost last. `busy` while we ourselves call into torch."""
 
-    __slots__ = ("busy", "number", "stack")
+    __slots__ = ("autocast", "busy", "number", "stack")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, autocast: str | None) -> None:
+        self.autocast = autocast
         self.number = number
         self.stack: list[Open] = []
         self.busy = False
@@ -69,7 +70,9 @@ class Watch:
     only the outermost are.
     """
 
-    __slots__ = ("after", "always", "api", "before", "forward", "group", "hashed", "identify", "structural")
+    __slots__ = (
+        "after", "always", "api", "before", "by_class", "forward", "group", "hashed", "identify", "structural"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class Watch:
         structural: bool | None = None,
     ) -> None:
         self.api: Api | None = None
+        self.by_class: dict[type, Api] = {}
         self.identify: Identify | None = None
         self.before, self.after, self.always = before, after, always
         self.group = group
@@ -99,12 +103,13 @@ class Calls:
     ) -> None:
         self._buffers = buffers
         self._next_id = buffers.next_id
+        self.contexts = contexts
         self._context = contexts.current
         self._wants_contexts, self._wants_sites = needs.contexts, needs.sites
         self._wants_args, self._wants_results = needs.args, needs.results
         self._describe = summaries.describe
         self._site = sites.find
-        self._objects = objects
+        self._object = objects.number
         self._append = buffers.append("calls")
         self._pack = buffers.pack("calls")
         self._written: set[int] = set()
@@ -113,31 +118,39 @@ class Calls:
 
     def new_thread(self) -> Thread:
         """Make the state of the current thread, which has made no recorded call yet."""
-        found = self.threads[get_ident()] = Thread(len(self.threads))
+        found = self.threads[get_ident()] = Thread(len(self.threads), self.contexts.autocast())
         return found
 
-    def enter(self, thread: Thread, watch: Watch, args: Values, kwargs: dict[str, Any], depth: int) -> Open | None:
+    def enter(  # noqa: PLR0912 -- in one piece, as each call would cost as much as its branch
+        self, thread: Thread, watch: Watch, args: Values, kwargs: dict[str, Any], depth: int
+    ) -> Open | None:
         """Open a call; None when it is not to be recorded. The caller's frame is `depth` above ours."""
         api = watch.api
         receiver: Any = None
         if api is None:
-            api, receiver, args = watch.identify(args)  # type: ignore[misc]
+            receiver = args[0]
+            api = watch.by_class.get(type(receiver))
+            if api is not None:
+                args = args[1:]
+            else:
+                api, receiver, args = watch.identify(args)  # type: ignore[misc]
         stack = thread.stack
         outer = stack[-1] if stack else None
         if not api.wanted and (not watch.structural or (watch.forward and outer is not None and outer.in_forward)):
             return None
-        number = NULL if receiver is None else self._objects(receiver)
+        number = NULL if receiver is None else self._object(receiver)
         training = receiver.training if watch.forward else None
         if outer is None:
             parent, in_forward, hashed = NULL, watch.forward, watch.forward
             begun = self.started or watch.forward  # the first forward is the first thing that training does
             stage = INIT if not begun else TRAIN if torch.is_grad_enabled() else EVAL
+            site, users, at = None, True, time.time_ns()
         else:
             if (outer.api is api and number != NULL and outer.receiver == number) or (
                 watch.group and outer.api.group == watch.group
             ):
                 return None  # a method that calls the one it overrides, or a recursion over children
-            parent, stage = outer.enter, outer.stage
+            parent, stage, site, users, at = outer.enter, outer.stage, outer.site, outer.api.users, outer.time
             in_forward = outer.in_forward or watch.forward
             hashed = watch.forward and not outer.in_forward
             if training is None:
@@ -145,18 +158,22 @@ class Calls:
         api.group = watch.group
         enter = self._next_id()
         if self._wants_args:
-            names, items = bind(api.names, args, kwargs)
+            names = api.names
+            if kwargs or len(args) > len(names):
+                names, items = bind(names, args, kwargs)
+            else:
+                items = args
             described = self._describe(api.args, names, items, enter, 0, outer is None, hashed)
         else:
             described = NULL
         opened = tuple.__new__(Open, (
-            enter, parent, time.time_ns(), number, api,
-            self._site(sys._getframe(depth), outer.site if outer is not None else None) if self._wants_sites else NULL,
-            self._context(training) if self._wants_contexts else NULL,
+            enter, parent, at, number, api,
+            self._site(sys._getframe(depth), site, users) if self._wants_sites else NULL,
+            self._context(training, thread.autocast) if self._wants_contexts else NULL,
             described, stage, training, in_forward,
         ))  # fmt: skip
         stack.append(opened)
-        if watch.before is not None:
+        if watch.before is not None and (not watch.forward or outer is None or not outer.in_forward):
             thread.busy = True
             try:
                 watch.before(thread, opened, receiver, args)
@@ -166,7 +183,7 @@ class Calls:
 
     def leave(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, result: Any) -> None:
         """Close a call that returned."""
-        if watch.after is not None or watch.always is not None:
+        if (watch.after is not None and (not watch.forward or receiver._buffers)) or watch.always is not None:
             thread.busy = True
             try:
                 if watch.after is not None:

@@ -10,7 +10,6 @@ from traincheck.collect.summaries import dtype_name
 
 _is_grad_enabled = torch.is_grad_enabled
 _is_inference = torch.is_inference_mode_enabled
-_any_autocast = torch._C._is_any_autocast_enabled
 
 
 class Contexts:
@@ -28,14 +27,19 @@ class Contexts:
         self._extra[key] = value
         self._known.clear()
 
-    def current(self, training: bool | None) -> int:
-        """The id of the context that holds now, for a call whose module has the flag `training`."""
+    def current(self, training: bool | None, autocast: str | None) -> int:
+        """The id of the context that holds now, for a call whose module has the flag `training`.
+
+        `autocast` is what `autocast` said when it was last entered or left on this thread: asking costs more
+        than all else here.
+        """
         grad = _is_grad_enabled()
-        key = (grad, training, not grad and _is_inference(), self._autocast() if _any_autocast() else None)
+        key = (grad, training, not grad and _is_inference(), autocast)
         known = self._known.get(key)
         return self._add(key) if known is None else known
 
-    def _autocast(self) -> str | None:
+    def autocast(self) -> str | None:
+        """The dtype that autocast computes in now, None when it is off."""
         for device in self._devices:
             if torch.is_autocast_enabled(device):
                 return dtype_name(torch.get_autocast_dtype(device))

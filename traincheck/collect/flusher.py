@@ -16,8 +16,8 @@ from traincheck.trace.layout import FAMILIES, MARK_END, MARK_FLUSHED, NULL, PROC
 from traincheck.trace.writer import ProcessWriter
 
 _PERIOD = 0.5
-"""Seconds between flushes at most."""
-_GAP = 0.2
+"""Seconds to wait for the end of a step before flushing in any case."""
+_GAP = 0.4
 """Seconds between flushes at least: a batch per tiny step would be mostly headers."""
 
 
@@ -32,6 +32,7 @@ class Flusher:
         """Held while rows are written; a fork waits for it, as the child would inherit Arrow in mid-work."""
         self._wake = threading.Event()
         self._stopped = False
+        self._numbered = 0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -70,7 +71,6 @@ class Flusher:
         """Write all waiting rows; False when there has been no event yet."""
         buffers = self._monitor.buffers
         self._monitor.calls.write_open()
-        flushed = buffers.next_id()
         rows = buffers.drain()
         if self._writer is None:
             if not rows["calls"]:
@@ -78,21 +78,21 @@ class Flusher:
                 return False
             self._writer = ProcessWriter(self._folder)
             self._writer["process"].write_rows(self._describe())
+        # an event may be numbered before this flush and appended after it, but not one from before the last flush
+        flushed, self._numbered = self._numbered, buffers.next_id()
+        rows["marks"].append(self._mark(flushed, MARK_FLUSHED))
         for name in FAMILIES:
             stream = self._writer[name]
             (stream.write_rows if name in ("process", "names") else stream.write_packed)(rows[name])
-        self._mark(flushed, MARK_FLUSHED)
         return True
 
-    def _mark(self, seq: int, kind: int) -> None:
-        if self._writer is not None:
-            pack = self._monitor.buffers.pack("marks")
-            self._writer["marks"].write_packed([pack(seq, NULL, kind)])
+    def _mark(self, seq: int, kind: int) -> bytes:
+        return self._monitor.buffers.pack("marks")(seq, NULL, kind)
 
     def _end(self) -> None:
         if self._writer is not None:
             self._writer["process"].write_rows([("outcome", "ended")])
-            self._mark(self._monitor.buffers.next_id(), MARK_END)
+            self._writer["marks"].write_packed([self._mark(self._monitor.buffers.next_id(), MARK_END)])
             self._writer.close()
 
     def _describe(self) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from traincheck import values
 from traincheck.collect.apis import Apis
 from traincheck.collect.buffers import Buffers
-from traincheck.collect.calls import Calls, Open, Thread
+from traincheck.collect.calls import Calls, Open
 from traincheck.collect.changes import Changes
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.discovery import Modules
@@ -46,7 +46,7 @@ class Monitor:
         self.sites = Sites(self.buffers.names, settings.cwd)
         self.summaries = Summaries(self.buffers, self.tensors.token, fingerprint)
         self.calls = Calls(self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs)
-        self.apis = Apis(self.buffers, self.needs)
+        self.apis = Apis(self.buffers, self.needs, self.sites.is_user_file)
         self.modules = Modules()
         self.variables = Variables(self.buffers, self.objects, self.modules)
         self.changes = Changes(self.buffers, self.variables, self.needs)
@@ -79,10 +79,14 @@ class Monitor:
         """An event that begins an iteration."""
         self.steps.starter(opened.enter)
 
-    def module_entered(self, thread: Thread, opened: Open, module: Module) -> None:
-        """A forward was entered; outside any other it is a root's."""
-        if len(thread.stack) > 1 and thread.stack[-2].in_forward:
-            return
+    def autocast_changed(self) -> None:
+        """Autocast was entered or left on this thread."""
+        thread = self.calls.threads.get(threading.get_ident())
+        if thread is not None:
+            thread.autocast = self.contexts.autocast()
+
+    def module_entered(self, opened: Open, module: Module) -> None:
+        """A forward was entered outside any other: a root's."""
         self.calls.started = True
         self.starter(opened)
         self.variables.called(module)
@@ -91,9 +95,8 @@ class Monitor:
             self.changes.data(outer)
 
     def module_left(self, opened: Open, module: Module) -> None:
-        """A forward returned: its own buffers may have moved."""
-        if module._buffers:
-            self.changes.buffers(opened.enter, module._buffers.values())
+        """The forward of a module with buffers returned: they may have moved."""
+        self.changes.buffers(opened.enter, module._buffers.values())
 
     def optimizer_built(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer was constructed, or given another group."""
@@ -107,7 +110,7 @@ class Monitor:
         if optimizer not in self.variables.optimizers:
             self.optimizer_built(opened, optimizer)
         self.calls.started = True
-        self.steps.enter_optimizer(self.objects(optimizer))
+        self.steps.enter_optimizer(self.objects.number(optimizer))
         self.changes.grads(opened.parent)
         self.changes.before_step(opened.enter, held_by(optimizer))
 
@@ -140,7 +143,7 @@ class Monitor:
             self.buffers.add("metrics", seq, float(value), self.buffers.names(name))
 
     def _hyperparameters(self, optimizer: Optimizer) -> None:
-        owner, names = self.objects(optimizer), self.buffers.names
+        owner, names = self.objects.number(optimizer), self.buffers.names
         for index, group in enumerate(optimizer.param_groups):
             if (owner, index) in self._described_groups:
                 continue

@@ -15,20 +15,15 @@ class Numbered:
 
     def __init__(self, next_id: Callable[[], int]) -> None:
         self._next_id = next_id
-        self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
-
-    def find(self, thing: object) -> int:
-        """The number of `thing`, or NULL when it has none yet."""
-        entry = self._known.get(id(thing))
-        return entry[1] if entry is not None and entry[0]() is thing else NULL
+        self.known: dict[int, tuple[weakref.ref[Any], int]] = {}
 
     def add(self, thing: object) -> int:
         """The number of `thing`, a new one when it has none yet; NULL for what cannot be referred to weakly."""
         address = id(thing)
-        entry = self._known.get(address)
+        entry = self.known.get(address)
         if entry is not None and entry[0]() is thing:
             return entry[1]
-        known = self._known
+        known = self.known
 
         def forget(dead: weakref.ref[Any]) -> None:
             current = known.get(address)
@@ -50,14 +45,16 @@ class Objects:
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._numbers = Numbered(buffers.next_id)
+        self._known = self._numbers.known
 
-    def __call__(self, thing: object) -> int:
+    def number(self, thing: object) -> int:
         """The object id of `thing`."""
-        number = self._numbers.find(thing)
-        if number == NULL:
-            number = self._numbers.add(thing)
-            if number != NULL:
-                self._buffers.add("objects", number, self._buffers.names(qualified(type(thing))))
+        entry = self._known.get(id(thing))
+        if entry is not None and entry[0]() is thing:
+            return entry[1]
+        number = self._numbers.add(thing)
+        if number != NULL:
+            self._buffers.add("objects", number, self._buffers.names(qualified(type(thing))))
         return number
 
 

@@ -40,12 +40,18 @@ class Sites:
         self._kept.append(code)
         self._codes[id(code)] = _OURS
 
-    def find(self, frame: FrameType | None, inherited: int | None) -> int:
+    def find(self, frame: FrameType | None, inherited: int | None, outer_is_users: bool) -> int:
         """The site id of `frame` or of the nearest user frame above it; -1 when there is none.
 
-        `inherited` is the site of the innermost open call, and the answer from the frame of its recorder on.
+        `inherited` is the site of the innermost open call, and the answer from the frame of its recorder on;
+        `outer_is_users` says whether that call runs the user's code.
         """
         codes = self._codes
+        if frame is not None and not outer_is_users and inherited is not None:
+            # torch called this from within torch: no user's frame lies between, unless this very one is
+            sites = codes.get(id(frame.f_code), _NOT_YET)
+            if sites is _FOREIGN:
+                return inherited
         while frame is not None:
             code = frame.f_code
             sites = codes.get(id(code), _NOT_YET)

@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
 
-from traincheck.collect.apis import Api
 from traincheck.collect.calls import Open, Thread, Watch
 from traincheck.collect.functional import Functional
 from traincheck.collect.loading import install_loading
@@ -98,6 +97,9 @@ class Targets:
         return Watch()
 
     def _install_autograd(self) -> None:
+        autocast = torch.amp.autocast_mode.autocast
+        for method in (autocast.__enter__, autocast.__exit__):
+            self.watcher.notice(method, lambda _: self.monitor.autocast_changed(), after=True)
         self.watcher.function(torch.Tensor.backward, "torch.Tensor.backward", Watch(before=self._backward))
         self.watcher.function(
             torch.autograd.backward, "torch.autograd.backward", Watch(before=self._starter, after=self._sweep_grads)
@@ -112,15 +114,11 @@ class Targets:
         self.prepare(Module)
         monitor = self.monitor
 
-        def identify(args: tuple[Any, ...]) -> tuple[Api, Any, tuple[Any, ...]]:
-            module = args[0]
-            return monitor.apis.method(type(module), "forward"), module, args[1:]
-
-        self.watcher.identified(
+        self.watcher.method(
             Module._call_impl,
-            identify,
+            "forward",
             Watch(
-                before=lambda thread, opened, module, items: monitor.module_entered(thread, opened, module),
+                before=lambda thread, opened, module, items: monitor.module_entered(opened, module),
                 after=lambda thread, opened, module, result: monitor.module_left(opened, module),
                 forward=True,
             ),
@@ -134,7 +132,9 @@ class Targets:
             scaler.step,
             "step",
             Watch(
-                before=lambda thread, opened, receiver, items: monitor.steps.enter_optimizer(monitor.objects(items[0])),
+                before=lambda thread, opened, receiver, items: monitor.steps.enter_optimizer(
+                    monitor.objects.number(items[0])
+                ),
                 always=lambda thread, opened, receiver: monitor.steps.leave_optimizer(),
             ),
         )

@@ -164,7 +164,7 @@ class Variables:
             root = self._roots.get(id(module))
             if root is None or root.module() is not module or not root.unchanged():
                 self._scan(module)
-        owner = self._objects(optimizer)
+        owner = self._objects.number(optimizer)
         self.optimizers[optimizer] = owner
         for index, group in enumerate(optimizer.param_groups):
             for position, param in enumerate(group["params"]):
@@ -181,7 +181,7 @@ class Variables:
         root = self._roots.get(id(module))
         if root is None or root.module() is not module:
             root = self._roots[id(module)] = _Root(module)
-        owner = self._objects(module)
+        owner = self._objects.number(module)
         for kind, name, tensor in named_tensors(module):
             if root.known.get(name) != id(tensor) or self.find(tensor) is None:
                 root.known[name] = id(tensor)

@@ -33,7 +33,8 @@ class Watcher:
 
         def identify(args: tuple[Any, ...]) -> Any:
             receiver = args[0]
-            return find(type(receiver), method), receiver, args[1:]
+            api = watch.by_class[type(receiver)] = find(type(receiver), method)
+            return api, receiver, args[1:]
 
         self.identified(function, identify, watch)
 
@@ -54,19 +55,23 @@ class Watcher:
         record.__doc__ = function.__doc__
         return record
 
-    def notice(self, function: Callable[..., Any], told: Callable[[tuple[Any, ...]], None]) -> None:
-        """Tell `told` the arguments of every call of `function`, without recording it."""
+    def notice(
+        self, function: Callable[..., Any], told: Callable[[tuple[Any, ...]], None], after: bool = False
+    ) -> None:
+        """Tell `told` the arguments of every call of `function`, before or after it, without recording it."""
         if not isinstance(function, FunctionType):
             return
         monitor, original = self.monitor, clone(function)
 
         def record(*args: Any, **kwargs: Any) -> Any:
-            if monitor.on:
+            if after:
+                result = original(*args, **kwargs)
+            if not monitor.failed:
                 try:
                     told(args)
                 except Exception:
                     monitor.fail()
-            return original(*args, **kwargs)
+            return result if after else original(*args, **kwargs)
 
         self._swapped[id(function)] = (function, swap(function, record, original))
 

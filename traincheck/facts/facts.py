@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from traincheck.errors import TraceError
@@ -78,6 +79,8 @@ def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
         if name not in ("process", "names")
     }
     calls = families["calls"]
+    # a call that was open at a flush has another row, without an exit, which may come before or after its own
+    calls = {name: column[np.argsort(calls["exit"], kind="stable")] for name, column in calls.items()}
     last = last_rows(calls["enter"])
     families["calls"] = {name: column[last] for name, column in calls.items()}
     info = dict(zip(tables["process"]["key"].to_pylist(), tables["process"]["value"].to_pylist(), strict=True))

@@ -17,7 +17,7 @@ updates come from the same counter, so that an id is unique within the process a
 columns: `marks` says at which count each step begins, as that is known only afterwards.
 
 A call is written when it ends. Calls that are open when a batch is written are written too, without an exit; the
-later row of the same call replaces the earlier one. The same holds for variables, whose later rows rename them.
+row with an exit, if there is one, replaces the other. Of a variable's rows the last counts: later ones rename it.
 
 Batches are flushed whole, at step ends and at least every second. A process that ends normally writes the
 end-of-stream mark and a mark of kind `MARK_END`; after `kill -9` the streams are read up to their last whole
