@@ -113,7 +113,7 @@ def test_an_event_in_another_call_is_told_with_its_path(explain):
     facts.call(STEP, 0)
     proof = explain(facts.tables())["who writes"]
     assert proof.when[0].facts[0].path == ("train.fit", BACKWARD)
-    assert any(f"inside 'train.fit' > '{BACKWARD}'" in line for line in proof.lines())
+    assert any(line.strip() == "inside 'train.fit'" for line in proof.lines())
 
 
 def test_a_rule_that_says_never_has_a_proof_and_nothing_to_expect(explain):
@@ -133,8 +133,9 @@ def test_precondition_evidence_and_names_are_told(explain):
 
 def test_what_was_proven_once_is_not_written_twice(explain):
     lines = explain(loop(moves=False))["moves"].lines()
-    assert lines[0] == "because:"
-    assert len([line for line in lines if line.strip() == 'does(C, "optimizer_step")']) == 1
+    start = lines.index("because:")
+    proof = lines[start : lines.index("expected:")]
+    assert len([line for line in proof if STEP in line]) == 1
 
 
 @pytest.mark.parametrize("fault", [{}, {"zero_grad": False}, {"moves": False}, {"double_step": True}])

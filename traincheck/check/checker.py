@@ -66,12 +66,12 @@ def check_traces(
     checker: Checker,
     traces: Sequence[Path],
     sources: Sequence[str],
-    on_violation: Callable[[Facts, Violation], None] = lambda _facts, _violation: None,
+    on_violations: Callable[[Facts, Sequence[Violation]], None] = lambda _facts, _violations: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Check several traces into one report; a law violated in any of them is violated.
 
-    `on_violation` gets the first violation of each law, while the facts of its trace are at hand.
+    `on_violations` gets the violations of a trace that no earlier one had, while its facts are at hand.
     """
     started = time.perf_counter()
     report = Report([str(trace) for trace in traces], list(sources))
@@ -83,10 +83,10 @@ def check_traces(
         report.warnings += facts.warnings
         violations, seen = checker.check(facts)
         triggered |= seen
-        for violation in violations:
-            if violation.law.id not in broken:
-                broken[violation.law.id] = violation
-                on_violation(facts, violation)
+        new = {violation.law.id: violation for violation in violations if violation.law.id not in broken}
+        broken |= new
+        if new:
+            on_violations(facts, list(new.values()))
         report.facts += checker.size(facts)
     report.violations = list(broken.values())
     for law in checker.laws:

@@ -28,6 +28,14 @@ class Law:
         """Parameter values by name; empty for a rule."""
         return {name: value.value for name, value in self.invariant.arguments}
 
+    @property
+    def next(self) -> str:
+        """What to do when it is violated, in one line; empty when its template gives no advice."""
+        text = " ".join(self.template.next.split())
+        for name, value in self.arguments.items():
+            text = text.replace(f"{{{name}}}", str(value))
+        return text
+
 
 def rules_in(checked: Checked, paths: Iterable[str]) -> list[Rule]:
     """The concrete rules of the files, folders or packs that a user named; the rest of the library is not asked."""

@@ -20,6 +20,7 @@ _LOOKUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "record": ("record", {"rank": "rank", "step": "step", "seq": "at", "time": "time"}),
     "window": ("step", {"rank": "rank", "step": "step", "seq": "enter"}),
 }
+_MOST_NAMES = 8  # names that a violation carries
 _FIELDS = ("rank", "step", "seq", "api", "variable", "site", "time")
 
 
@@ -44,10 +45,12 @@ class Locator:
         query = (
             f"SELECT c0, count(*), list(DISTINCT step ORDER BY step) FILTER (step IS NOT NULL), "
             f"arg_min(struct_pack({', '.join(f'{name} := {name}' for name in _FIELDS)}), place_order), "
-            f"arg_min([{', '.join(f'CAST(c{i + 1} AS VARCHAR)' for i in range(len(key)))}], place_order) "
+            f"arg_min([{', '.join(f'CAST(c{i + 1} AS VARCHAR)' for i in range(len(key)))}], place_order), "
+            f"list_slice(list(DISTINCT variable ORDER BY variable) FILTER (variable IS NOT NULL), 1, {_MOST_NAMES}), "
+            f"count(DISTINCT variable) "
             f"FROM ({_placed([program.sorts[name] for name in key])}) GROUP BY c0 ORDER BY c0"
         )
-        for number, count, steps, place, witness in self._connection.execute(query).fetchall():
+        for number, count, steps, place, witness, names, different in self._connection.execute(query).fetchall():
             law = program.laws[number]
             types = violated.schema.types[1:]
             binding = dict(law.arguments) | {
@@ -55,8 +58,21 @@ class Locator:
             }
             time = None if place["time"] is None else place["time"] / _NANOSECONDS
             first = Place(place["rank"], place["step"], place["api"], place["variable"], place["site"], time)
-            yield Violation(law, count, steps or [], first, binding)
+            yield Violation(law, count, steps or [], first, binding, names or [], different)
         self._connection.unregister("violated")
+
+    def before(self, program: LawProgram, examples: pa.Table, violated: pa.Table) -> dict[str, int]:
+        """For each law with rows in `violated`: how many of its `examples` come before the first of those."""
+        sorts = [program.sorts[name] for name in program.grounding.key]
+        self._register(sorts)
+        self._connection.register("violated", violated)
+        self._connection.register("examples", examples)
+        query = (
+            f"WITH broken AS (SELECT c0, min(place_order) AS place_order FROM ({_placed(sorts)}) GROUP BY c0) "
+            f"SELECT b.c0, count(e.c0) FROM broken b LEFT JOIN ({_placed(sorts, 'examples')}) e "
+            "ON e.c0 = b.c0 AND e.place_order < b.place_order GROUP BY b.c0"
+        )
+        return {program.laws[number].id: count for number, count in self._connection.execute(query).fetchall()}
 
     def _register(self, sorts: Iterable[str]) -> None:
         """Make the relations known in which things of these sorts are looked up."""
@@ -72,8 +88,8 @@ def _read(text: str, type_: pa.DataType) -> ConstantValue:
     return float(text) if pa.types.is_floating(type_) else text
 
 
-def _placed(sorts: Sequence[str]) -> str:
-    """SQL: every violating example with the fields of its place, the first column that knows one wins."""
+def _placed(sorts: Sequence[str], examples: str = "violated") -> str:
+    """SQL: every row of a table of examples with the fields of its place, the first column that knows one wins."""
     joins = []
     sources: dict[str, list[str]] = {name: [] for name in _FIELDS}
     for index, sort in enumerate(sorts):
@@ -91,5 +107,5 @@ def _placed(sorts: Sequence[str]) -> str:
         + (", ".join(f"c{index + 1}" for index in range(len(sorts))) or "0")
         + ")"
     )
-    inner = f"SELECT v.*, {', '.join(fields)} FROM violated v{''.join(joins)}"
+    inner = f"SELECT v.*, {', '.join(fields)} FROM {examples} v{''.join(joins)}"
     return f"SELECT *, {order} AS place_order FROM ({inner})"

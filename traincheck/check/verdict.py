@@ -30,6 +30,8 @@ class Violation:
     steps: Sequence[int]
     first: Place
     binding: Binding  # values of the law's parameters and of the example's grounding key
+    variables: Sequence[str] = ()  # names of the variables that its examples are about, the first few by name
+    variable_count: int = 0  # how many different ones there are
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,7 @@ from traincheck.dsl.load import load_rules
 from traincheck.errors import UsageError
 from traincheck.facts import Facts
 from traincheck.files import require_writable, write_whole
-from traincheck.report.json import as_json, json_text
-from traincheck.report.text import as_text
+from traincheck.report import FORMATS, render
 
 if TYPE_CHECKING:
     from traincheck.explain import Explanation
@@ -33,7 +33,7 @@ EXIT_HELD, EXIT_VIOLATED, EXIT_NOTHING_CHECKED = 0, 1, 3
 @click.option("-i", "--invariants", "sources", multiple=True, metavar="FILE", help="invariants and rules to check")
 @rules_option
 @click.option("--explain", is_flag=True, help="prove each violation and show what came nearest to holding")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="write the report here instead of to standard output")
 @click.option(
     "--fail-on",
@@ -63,28 +63,31 @@ def command(
     checker = Checker(checked, laws_of(checked, rules_in(checked, named)), engine_named(engine))
     explanations: dict[str, Explanation] = {}
 
-    def prove(facts: Facts, violation: Violation) -> None:
-        from traincheck.explain import explain_violation  # loads the reference engine, which only this needs
+    def prove(facts: Facts, violations: Sequence[Violation]) -> None:
+        from traincheck.explain import explain_violations  # loads the reference engine, which only this needs
 
-        explanations[violation.law.id] = explain_violation(checked, facts, violation)
+        explanations.update(explain_violations(checked, facts, violations))
 
-    hooks = {"on_violation": prove} if explain else {}
+    hooks = {"on_violations": prove} if explain else {}
     report = check_traces(checker, traces, named, progress=progress, **hooks)
     for line in report.warnings:
         warn(line)
-    text = _rendered(report, explanations, format_)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        write_whole(output, text)
+    _deliver(report, explanations, format_, output)
     return _status(report, fail_on)
 
 
-def _rendered(report: Report, explanations: Mapping[str, Explanation], format_: str) -> str:
-    if format_ == "json":
-        trees = {law_id: explanation.as_dict() for law_id, explanation in explanations.items()}
-        return json_text(as_json(report, trees), indent=1) + "\n"
-    return as_text(report, {law_id: explanation.lines() for law_id, explanation in explanations.items()})
+def _deliver(report: Report, explanations: Mapping[str, Explanation], format_: str, output: Path | None) -> None:
+    """Write the report where it is wanted; on a terminal the text is a tree."""
+    if output is not None:
+        write_whole(output, render(format_, report, explanations))
+    elif format_ == "text" and sys.stdout.isatty():
+        from rich.console import Console
+
+        from traincheck.report.terminal import print_report
+
+        print_report(report, explanations, Console(highlight=False))
+    else:
+        click.echo(render(format_, report, explanations), nl=False)
 
 
 def _status(report: Report, fail_on: str) -> int:

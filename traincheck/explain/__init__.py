@@ -1,6 +1,6 @@
 """Explanations: why a violation follows from the facts, what is missing, and what came nearest to holding."""
 
-from traincheck.explain.explain import explain_violation
-from traincheck.explain.model import Explanation
+from traincheck.explain.explain import explain_violation, explain_violations
+from traincheck.explain.model import Explanation, Told
 
-__all__ = ["Explanation", "explain_violation"]
+__all__ = ["Explanation", "Told", "explain_violation", "explain_violations"]

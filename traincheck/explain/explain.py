@@ -1,9 +1,11 @@
 """One violation explained: proof, expectation, nearest near miss and evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
+from traincheck.check.findings import findings
 from traincheck.check.verdict import Violation
 from traincheck.datalog.program import Atom, Constant, Variable
 from traincheck.dsl.checker import Checked
@@ -11,29 +13,51 @@ from traincheck.dsl.printer import print_condition
 from traincheck.dsl.program import FEATURES
 from traincheck.dsl.syntax import Condition, Feature
 from traincheck.explain.case import Case
+from traincheck.explain.history import held_before as held_before_each
+from traincheck.explain.known import known
 from traincheck.explain.model import Explanation, Node
 from traincheck.explain.nearmiss import near_misses
 from traincheck.explain.proof import prove, weigh
+from traincheck.explain.story import tell
+from traincheck.explain.words import sentence
 
-__all__ = ["explain_violation"]
+__all__ = ["explain_violation", "explain_violations"]
 
 _UNTOLD = frozenset({"process", "thread", "seq", "time", "tensor"})  # numbers that tell a reader nothing
 
 
-def explain_violation(checked: Checked, facts: Mapping[str, pa.Table], violation: Violation) -> Explanation:
+def explain_violations(
+    checked: Checked, facts: Mapping[str, pa.Table], violations: Sequence[Violation]
+) -> dict[str, Explanation]:
+    """An explanation for each violation, by the law's id; headlines also tell how often the law held before."""
+    headlines = [finding.headline for finding in findings(violations)]
+    counts = held_before_each(checked, facts, headlines)
+    return {
+        violation.law.id: explain_violation(checked, facts, violation, counts.get(violation.law.id))
+        for violation in violations
+    }
+
+
+def explain_violation(
+    checked: Checked, facts: Mapping[str, pa.Table], violation: Violation, held_before: int | None = None
+) -> Explanation:
     """Explain the example that `violation` holds, by witness queries over the facts around it.
 
     `facts` are those of the trace that it was found in; only the steps and things that the example names are
-    looked at. Answers come from the reference engine.
+    looked at. Answers come from the reference engine. `held_before` is told as it is given.
     """
     case = Case(checked, facts, violation)
     template, invariant = case.template, violation.law.invariant
     when = prove(case, template.when, case.example) if case.complete else weigh(case, template.when, case.binding)
+    expect = weigh(case, template.expect, case.example)
+    misses = near_misses(case) if template.expect else ()
     evidence = invariant.evidence
-    return Explanation(
+    explanation = Explanation(
         law=violation.law.id,
         title=invariant.title,
+        what=sentence(case, violation.first, expect, misses),
         about=template.about,
+        known=known(case, facts, violation.first.step),
         names={
             name: case.named(name, value)
             for name, value in case.binding.items()
@@ -41,8 +65,8 @@ def explain_violation(checked: Checked, facts: Mapping[str, pa.Table], violation
         },
         when=when,
         precondition=_precondition(case),
-        expect=weigh(case, template.expect, case.example),
-        near_misses=near_misses(case) if template.expect else (),
+        expect=expect,
+        near_misses=misses,
         evidence={}
         if evidence is None
         else {
@@ -52,7 +76,9 @@ def explain_violation(checked: Checked, facts: Mapping[str, pa.Table], violation
             "false_alarms": evidence.false_alarms,
         },
         complete=case.complete,
+        held_before=held_before,
     )
+    return replace(explanation, story=tell(explanation))
 
 
 def _precondition(case: Case) -> tuple[Node, ...]:

@@ -33,6 +33,21 @@ class Node:
     facts: tuple[Fact, ...] = ()
     because: tuple["Node", ...] = ()
     note: str | None = None
+    words: str | None = None  # what the condition asks for, when that can be said in words
+
+
+@dataclass(frozen=True)
+class Told:
+    """One line of a story, and what belongs under it."""
+
+    text: str
+    children: tuple["Told", ...] = ()
+
+    def lines(self, depth: int = 0) -> Iterator[str]:
+        """The line and those under it, each level indented by two."""
+        yield "  " * depth + self.text
+        for child in self.children:
+            yield from child.lines(depth + 1)
 
 
 @dataclass(frozen=True)
@@ -57,13 +72,17 @@ class NearMiss:
 class Explanation:
     """Why one example violates one law.
 
-    `names` says in words what each variable of the example stands for. `complete` is false when the facts of
-    the violation's window alone do not prove `when`, so that the marks may be wrong.
+    `what` is the sentence to read first, `known` what the trace tells about the things that the example names,
+    `names` which variable of the rule stands for which of them. `held_before` counts the examples that held before
+    it in the same trace, None when not counted. `complete` is false when the facts of the violation's window alone
+    do not prove `when`, so that the marks may be wrong. `story` is all of it in words.
     """
 
     law: str
     title: str
+    what: str
     about: str
+    known: tuple[Told, ...]
     names: dict[str, str]
     when: tuple[Node, ...]
     precondition: tuple[Node, ...]
@@ -71,73 +90,13 @@ class Explanation:
     near_misses: tuple[NearMiss, ...]
     evidence: dict[str, float] = field(default_factory=dict)
     complete: bool = True
+    held_before: int | None = None
+    story: tuple[Told, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The tree as JSON-able data."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The explanation as lines of plain text."""
-        return list(_lines(self))
-
-
-def _lines(explanation: Explanation) -> Iterator[str]:
-    shown: list[Node] = []
-    yield "because:"
-    for node in (*explanation.when, *explanation.precondition):
-        yield from _node(node, 1, shown, marked=not explanation.complete)
-    if not explanation.complete:
-        yield "  (the facts around the violation do not prove this on their own)"
-    if explanation.expect:
-        yield "expected:"
-        for node in explanation.expect:
-            yield from _node(node, 1, shown, marked=True)
-    for miss in explanation.near_misses:
-        yield "nearest:" if miss is explanation.near_misses[0] else "also near:"
-        yield from (f"  {line}" for fact in miss.facts for line in _fact(fact))
-        for difference in miss.differences:
-            yield f"  {difference.column}: expected {difference.expected}, found {difference.found}"
-    if explanation.expect and not explanation.near_misses:
-        yield "nearest: nothing came near"
-    if explanation.names:
-        yield "where " + ", ".join(f"{name} is {text}" for name, text in explanation.names.items())
-    if explanation.evidence:
-        yield "learned from " + _evidence(explanation.evidence)
-    if explanation.about:
-        yield "about: " + " ".join(explanation.about.split())
-
-
-def _node(node: Node, depth: int, shown: list[Node], marked: bool) -> Iterator[str]:
-    """One condition; what was proven before is only named."""
-    indent = "  " * depth
-    mark = f"[{_mark(node)}] " if marked else ""
-    if node.because and node in shown:
-        yield f"{indent}{mark}{node.formula} (as above)"
-        return
-    shown.append(node)
-    note = f": {node.note}" if node.note else ""
-    yield f"{indent}{mark}{node.formula}{note}"
-    for fact in node.facts:
-        yield from (f"{indent}  {line}" for line in _fact(fact))
-    for child in node.because:
-        yield from _node(child, depth + 1, shown, marked)
-
-
-def _mark(node: Node) -> str:
-    if node.holds is None:
-        return "not reached"
-    return "ok" if node.holds else "missing" if node.kind in ("fact", "derived") else "fails"
-
-
-def _fact(fact: Fact) -> Iterator[str]:
-    yield fact.text
-    if len(fact.path) > 1:
-        yield "  inside " + " > ".join(f"'{api}'" for api in fact.path[:-1])
-
-
-def _evidence(evidence: dict[str, float]) -> str:
-    runs, examples = int(evidence["runs"]), int(evidence["examples"])
-    return (
-        f"{runs} run{'s' if runs != 1 else ''}, {examples} example{'s' if examples != 1 else ''}; "
-        f"confidence {evidence['confidence']:.3g}, estimated false alarms {evidence['false_alarms']:.2g}"
-    )
+        """The story as lines of plain text."""
+        return [line for told in self.story for line in told.lines()]

@@ -27,6 +27,7 @@ _MOST_LOOSE = 100  # facts of a relation that may be shown although nothing ties
 _COSTS: Mapping[str, float] = {"api": 3, "rank": 2, "process": 2, "kind": 1.5, "name": 1.5, "key": 1.5}
 _IDENTITY_COST, _LINK_COST, _PLAIN_COST = 2.0, 1.5, 1.0
 _FAR = 10**15
+_TELLING_SORTS = IDENTITY_SORTS | {"step", "rank", "api", "concept"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _nearest(case: Case, parts: Sequence[_Part], dropped: Sequence[_Constraint])
     """The nearest facts that satisfy everything but these constraints, if there are any."""
     relaxed = _relaxed(parts, dropped)
     body = [literal for literal in relaxed if literal is not None]
-    if not _is_near(case, body):
+    if not _is_near(case, body) or not _is_telling(case, body):
         return
     try:
         found = case.prover.witnesses(body, case.example)
@@ -159,6 +160,18 @@ def _is_near(case: Case, body: Sequence[Literal]) -> bool:
         if sought:
             groups.append(sought)
     return len(groups) <= 1
+
+
+def _is_telling(case: Case, body: Sequence[Literal]) -> bool:
+    """Whether what is found still has to do with the example: its thing, its step, or the function that is sought."""
+    atoms = [literal for literal in body if isinstance(literal, Atom)]
+    for atom in atoms:
+        for position, term in enumerate(atom.terms):
+            sort = case.column(atom.predicate, position)[1]
+            known = isinstance(term, Constant) or (isinstance(term, Variable) and term.name in case.example)
+            if known and sort in _TELLING_SORTS:
+                return True
+    return not atoms
 
 
 def _distance(case: Case, values: Mapping[str, ConstantValue]) -> int:

@@ -8,6 +8,7 @@ from traincheck.dsl.lower import names_in
 from traincheck.dsl.walk import terms_of
 from traincheck.explain.case import Case
 from traincheck.explain.model import Fact, Kind, Node
+from traincheck.explain.words import in_words
 from traincheck.schema import RELATIONS
 
 __all__ = ["prove", "weigh"]
@@ -68,13 +69,14 @@ def _needed(formula: syntax.Formula) -> list[str]:
 
 def _node(case: Case, formula: syntax.Formula, values: Values, depth: int, holds: bool | None) -> Node:
     text = case.written(formula, None if depth == 0 else {k: v for k, v in values.items() if isinstance(v, str)})
+    words = in_words(case, formula, values)
     match formula:
         case syntax.Atom(relation=relation):
             atom = _atom(case, formula)
             kind: Kind = "fact" if relation in RELATIONS else "derived"
             facts = case.facts(atom, values) if holds else ()
             because = () if holds is None else _because(case, relation, atom, values, depth, holds)
-            return Node(text, kind, holds, facts, because)
+            return Node(text, kind, holds, facts, because, words=words)
         case syntax.Not(atom=inner):
             note = {True: "there is none", False: "there is one", None: None}[holds]
             return Node(

@@ -1,21 +1,32 @@
 """The JSON report, schema_version 1: the contract that other programs build on."""
 
+from __future__ import annotations
+
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from traincheck.check.findings import findings
 from traincheck.check.verdict import Report, Violation
 from traincheck.values import canonical
 
+if TYPE_CHECKING:
+    from traincheck.explain import Explanation
+
 SCHEMA_VERSION = 1
 
 
-def as_json(report: Report, explanations: dict[str, Any] | None = None) -> dict[str, Any]:
+def render(report: Report, explanations: Mapping[str, Explanation]) -> str:
+    """The report as one JSON document."""
+    return json_text(as_json(report, explanations), indent=1) + "\n"
+
+
+def as_json(report: Report, explanations: Mapping[str, Explanation]) -> dict[str, Any]:
     """The report as plain data, findings and violations in the order to read them.
 
-    `explanations` maps a law's id to its explanation tree.
+    `explanations` has the explanation of each law that was explained, by the law's id.
     """
     found = findings(report.violations)
     return {
@@ -30,12 +41,13 @@ def as_json(report: Report, explanations: dict[str, Any] | None = None) -> dict[
             "facts": report.facts,
             "seconds": round(report.seconds, 3),
         },
+        "not_triggered": [{"invariant": law.id, "title": law.invariant.title} for law in report.not_triggered],
         "findings": [
             {"headline": finding.headline.law.id, "others": [violation.law.id for violation in finding.others]}
             for finding in found
         ],
         "violations": [
-            _violation(violation, explanations or {})
+            violation_as_json(violation, explanations)
             for finding in found
             for violation in (finding.headline, *finding.others)
         ],
@@ -59,7 +71,8 @@ def _finite(value: Any) -> Any:
             return value
 
 
-def _violation(violation: Violation, explanations: dict[str, Any]) -> dict[str, Any]:
+def violation_as_json(violation: Violation, explanations: Mapping[str, Explanation]) -> dict[str, Any]:
+    """One violation as plain data, with its explanation if there is one."""
     law = violation.law
     evidence = law.invariant.evidence
     document = {
@@ -72,8 +85,11 @@ def _violation(violation: Violation, explanations: dict[str, Any]) -> dict[str, 
         "concepts": {concept: list(apis) for concept, apis in law.concepts.items()},
         "count": violation.count,
         "steps": list(violation.steps),
+        "variables": list(violation.variables),
+        "variable_count": violation.variable_count,
         "first": asdict(violation.first),
+        "next": law.next,
     }
     if law.id in explanations:
-        document["explanation"] = explanations[law.id]
+        document["explanation"] = explanations[law.id].as_dict()
     return document
