@@ -152,3 +152,27 @@ def test_numbers_of_steps_and_forks(tmp_path: Path) -> None:
     processes = sorted(row["id"] for row in rows(facts, "process"))
     found = {name: len(rows(facts, "step", process=process)) for name, process in zip(SHAPES, processes, strict=True)}
     assert found == {name: expected for name, (_, expected) in SHAPES.items()}
+
+
+SAMPLED = """
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(9):
+    optimizer.zero_grad()
+    loss_of(model).backward()
+    optimizer.step()
+"""
+
+
+def test_sampled_steps_are_whole_and_the_others_nearly_empty(tmp_path: Path) -> None:
+    facts = collect(tmp_path, SAMPLED, options=["--every", "4", "--warmup", "2"])
+    windows = [(row["first_step"], row["last_step"]) for row in rows(facts, "window")]
+    assert windows == [(0, 1), (4, 4), (8, 8)]
+    assert len(rows(facts, "step")) == 9
+    linear = Counter(row["step"] for row in rows(facts, "call", api="torch.nn.functional.linear"))
+    assert linear == {0: 2, 1: 2, 4: 2, 8: 2}
+    updates = Counter(row["step"] for row in rows(facts, "update", attr="data"))
+    assert updates.keys() == {0, 1, 4, 8}
+    assert updates[4] == updates[8] == updates[1]
+    stepped = Counter(row["step"] for row in rows(facts, "call", api="torch.optim.sgd.SGD.step"))
+    assert stepped == dict.fromkeys(range(9), 1)

@@ -46,9 +46,13 @@ def run_collected(settings: Settings, program: list[str]) -> int:
     settings.export(environment)
     with subprocess.Popen([sys.executable, *program], env=environment) as child:
         # the child gets the terminal's interrupts itself; a signal sent to us alone is passed on
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number))
-        status = child.wait()
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        terminate = signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number))
+        try:
+            status = child.wait()
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGTERM, terminate)
     return 128 - status if status < 0 else status
 
 

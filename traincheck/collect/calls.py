@@ -13,6 +13,7 @@ from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
+from traincheck.collect.sampling import Gate
 from traincheck.collect.sites import Sites
 from traincheck.collect.summaries import Summaries, qualified
 from traincheck.trace.layout import LINK_RESULT
@@ -99,7 +100,14 @@ class Calls:
     """The recorder of calls. `enter` and `leave` are the hot path."""
 
     def __init__(
-        self, buffers: Buffers, contexts: Contexts, summaries: Summaries, sites: Sites, objects: Objects, needs: Needs
+        self,
+        buffers: Buffers,
+        contexts: Contexts,
+        summaries: Summaries,
+        sites: Sites,
+        objects: Objects,
+        needs: Needs,
+        full: Gate,
     ) -> None:
         self._buffers = buffers
         self._next_id = buffers.next_id
@@ -109,6 +117,7 @@ class Calls:
         self._wants_args, self._wants_results = needs.args, needs.results
         self._describe = summaries.describe
         self._site = sites.find
+        self._full = full
         self._object = objects.number
         self._append = buffers.append("calls")
         self._pack = buffers.pack("calls")
@@ -136,7 +145,9 @@ class Calls:
                 api, receiver, args = watch.identify(args)  # type: ignore[misc]
         stack = thread.stack
         outer = stack[-1] if stack else None
-        if not api.wanted and (not watch.structural or (watch.forward and outer is not None and outer.in_forward)):
+        if not (api.wanted and self._full.open) and (
+            not watch.structural or (watch.forward and outer is not None and outer.in_forward)
+        ):
             return None
         number = NULL if receiver is None else self._object(receiver)
         training = receiver.training if watch.forward else None

@@ -109,6 +109,13 @@ class Changes:
                 variable, seq, self._data, variable.data_print, variable.data_norm, variable.data_class, _AFTER_STEP
             )
 
+    def forget(self) -> None:
+        """Steps were left out: what changed in them is nobody's, so start from the values of now."""
+        for variable, _ in self._variables.live():
+            variable.data_print = variable.grad_print = UNSEEN
+        self.data(NULL)
+        self.grads(NULL)
+
     def flush_states(self) -> None:
         """The step is over: write the states that were noted in it, the last of each variable and point."""
         for row in self._pending.values():
@@ -132,9 +139,10 @@ class Changes:
             self._update(variable, self._data, before, variable.data_class, call)
 
     def _grad_changed(self, variable: Variable, seen: int, kind: int, norm: float | None, call: int) -> None:
-        before = self._none if variable.grad_print == UNSEEN else variable.grad_class
+        before = self._none if variable.grad_print == NO_GRADIENT else variable.grad_class
+        first = variable.grad_print == UNSEEN
         variable.grad_print, variable.grad_class, variable.grad_norm = seen, kind, norm
-        if self._grad_updates and not kind == before == self._none:
+        if self._grad_updates and not first:
             self._update(variable, self._grad, before, kind, call)
 
     def _flag(self, variable: Variable, tensor: torch.Tensor, call: int) -> None:

@@ -47,7 +47,7 @@ class Flusher:
             if self._stopped:
                 return
             self._stopped = True
-            self._monitor.on = False
+            self._monitor.close()
             self._monitor.changes.flush_states()
             if self._flush():
                 self._end()

@@ -25,7 +25,7 @@ class _Running:
             self.targets.install()
             self.flusher.start()
         except BaseException:
-            self.monitor.on = False
+            self.monitor.close()
             self.targets.remove()
             raise
 

@@ -22,6 +22,7 @@ from traincheck.collect.contexts import Contexts
 from traincheck.collect.discovery import Modules
 from traincheck.collect.fingerprint import fingerprint
 from traincheck.collect.objects import Objects, Tensors
+from traincheck.collect.sampling import Gate, Sampling
 from traincheck.collect.settings import RANK, WORLD, Settings
 from traincheck.collect.sites import Sites
 from traincheck.collect.steps import StepTracker
@@ -31,12 +32,15 @@ from traincheck.trace.layout import MARK_STEP
 
 
 class Monitor:
-    """One process's collector. `on` is false while nothing is to be recorded."""
+    """One process's collector.
+
+    `steps_gate` is open while steps are followed, `full_gate` while everything that is asked for is recorded.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.needs = settings.needs
-        self.on = True
+        self.steps_gate, self.full_gate = Gate(), Gate()
         self.failed = False
         self.worker: str | None = None
         self.buffers = Buffers()
@@ -45,11 +49,14 @@ class Monitor:
         self.contexts = Contexts(self.buffers)
         self.sites = Sites(self.buffers.names, settings.cwd)
         self.summaries = Summaries(self.buffers, self.tensors.token, fingerprint)
-        self.calls = Calls(self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs)
+        self.calls = Calls(
+            self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs, self.full_gate
+        )
         self.apis = Apis(self.buffers, self.needs, self.sites.is_user_file)
         self.modules = Modules()
         self.variables = Variables(self.buffers, self.objects, self.modules)
         self.changes = Changes(self.buffers, self.variables, self.needs)
+        self.sampling = Sampling(self.buffers, self.full_gate, settings.every, settings.warmup)
         self.steps = StepTracker(self._mark_step, self._optimizer_ids)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._described_groups: set[tuple[int, int]] = set()
@@ -59,15 +66,23 @@ class Monitor:
     def fail(self) -> None:
         """Something of ours raised: say so once, stop collecting, let the training go on."""
         with self._lock:
-            self.on = False
+            self.close()
             if self.failed:
                 return
             self.failed = True
         sys.stderr.write(f"traincheck: collection stopped after an internal error:\n{traceback.format_exc()}")
 
-    def _mark_step(self, seq: int, step: int) -> None:
+    def close(self) -> None:
+        """Record nothing from now on."""
+        self.steps_gate.open = self.full_gate.open = False
+
+    def _mark_step(self, seq: int, step: int, at_once: bool) -> None:
         self.changes.flush_states()
         self.buffers.add("marks", seq, step, MARK_STEP)
+        was_full = self.full_gate.open
+        self.sampling.begin(step, at_once)
+        if self.full_gate.open and not was_full:
+            self.changes.forget()
         self.step_ended()
 
     def _optimizer_ids(self) -> set[int]:
@@ -90,13 +105,13 @@ class Monitor:
         self.calls.started = True
         self.starter(opened)
         self.variables.called(module)
-        if torch.is_grad_enabled():
-            outer = opened.parent
-            self.changes.data(outer)
+        if torch.is_grad_enabled() and self.full_gate.open:
+            self.changes.data(opened.parent)
 
     def module_left(self, opened: Open, module: Module) -> None:
         """The forward of a module with buffers returned: they may have moved."""
-        self.changes.buffers(opened.enter, module._buffers.values())
+        if self.full_gate.open:
+            self.changes.buffers(opened.enter, module._buffers.values())
 
     def optimizer_built(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer was constructed, or given another group."""
@@ -111,11 +126,14 @@ class Monitor:
             self.optimizer_built(opened, optimizer)
         self.calls.started = True
         self.steps.enter_optimizer(self.objects.number(optimizer))
-        self.changes.grads(opened.parent)
-        self.changes.before_step(opened.enter, held_by(optimizer))
+        if self.full_gate.open:
+            self.changes.grads(opened.parent)
+            self.changes.before_step(opened.enter, held_by(optimizer))
 
     def step_left(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer's step ends."""
+        if not self.full_gate.open:
+            return
         self.changes.data(opened.enter)
         self.changes.grads(opened.enter)
         self.changes.after_step(opened.enter, held_by(optimizer))

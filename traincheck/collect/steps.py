@@ -9,9 +9,12 @@ from collections.abc import Callable, Collection
 
 
 class StepTracker:
-    """Decides boundaries for one process; `mark(seq, step)` is told that `step` begins at event `seq`."""
+    """Decides boundaries for one process; `mark(seq, step, at_once)` is told that `step` begins at event `seq`.
 
-    def __init__(self, mark: Callable[[int, int], None], optimizers: Callable[[], Collection[int]]) -> None:
+    `at_once` says that this event is the one at hand, not an earlier one.
+    """
+
+    def __init__(self, mark: Callable[[int, int, bool], None], optimizers: Callable[[], Collection[int]]) -> None:
         self._mark = mark
         self._optimizers = optimizers
         self._round: set[int] = set()
@@ -24,7 +27,7 @@ class StepTracker:
         if self._depth or not self._round or self._candidate is not None:
             return
         if self._round.issuperset(self._optimizers()):
-            self._begin(seq)
+            self._begin(seq, True)
         else:
             self._candidate = seq
 
@@ -34,7 +37,7 @@ class StepTracker:
         if self._depth > 1:
             return
         if optimizer in self._round and self._candidate is not None:
-            self._begin(self._candidate)
+            self._begin(self._candidate, False)
         self._round.add(optimizer)
 
     def leave_optimizer(self) -> None:
@@ -43,8 +46,8 @@ class StepTracker:
         if self._depth == 0:
             self._candidate = None
 
-    def _begin(self, seq: int) -> None:
+    def _begin(self, seq: int, at_once: bool) -> None:
         self.step += 1
         self._round.clear()
         self._candidate = None
-        self._mark(seq, self.step)
+        self._mark(seq, self.step, at_once)

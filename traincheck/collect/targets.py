@@ -169,14 +169,16 @@ class Targets:
 
     def _backward(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.monitor.starter(opened)
-        if self.monitor.needs.metrics:
+        if self.monitor.needs.metrics and self.monitor.full_gate.open:
             self.monitor.metric(opened.enter, "loss", items[0].detach())
 
     def _sweep_grads(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
-        self.monitor.changes.grads(opened.enter)
+        if self.monitor.full_gate.open:
+            self.monitor.changes.grads(opened.enter)
 
     def _sweep_all(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
-        self.monitor.changes.data(opened.enter)
+        if self.monitor.full_gate.open:
+            self.monitor.changes.data(opened.enter)
 
     def _optimizer_built(self, thread: Thread, opened: Open, optimizer: Any, result: Any) -> None:
         self.monitor.optimizer_built(opened, optimizer)

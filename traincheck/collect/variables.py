@@ -54,7 +54,7 @@ class Variable:
         self.data_print = UNSEEN
         self.data_class: int = NULL
         self.data_norm: float | None = None
-        self.grad_print = UNSEEN
+        self.grad_print = UNSEEN if kind == "buffer" or tensor.grad is not None else NO_GRADIENT
         self.grad_class: int = NULL
         self.grad_norm: float | None = None
 

@@ -90,11 +90,12 @@ class Watcher:
 
 
 def _recorder(monitor: Monitor, original: Callable[..., Any], watch: Watch, depth: int) -> Any:
+    gate = monitor.steps_gate if watch.structural else monitor.full_gate
     calls, is_method = monitor.calls, watch.api is None
     threads, enter, leave, leave_raised = calls.threads, calls.enter, calls.leave, calls.leave_raised
 
     def record(*args: Any, **kwargs: Any) -> Any:
-        if not monitor.on:
+        if not gate.open:
             return original(*args, **kwargs)
         thread = threads.get(get_ident())
         if thread is None:

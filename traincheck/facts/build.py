@@ -94,12 +94,12 @@ def _step(process: RawProcess) -> Columns:
 
 
 def _window(process: RawProcess) -> Columns:
-    count = 0 if process.worker else 1
-    numbers = process.step_numbers
+    first, last = process.full_steps
+    count = len(first)
     return {
         "rank": _constant(process.rank, count),
-        "first_step": pa.array([int(numbers.min())] * count, pa.int64()),
-        "last_step": pa.array([int(numbers.max())] * count, pa.int64()),
+        "first_step": pa.array(first),
+        "last_step": pa.array(last),
         "complete": ["true"] * count,
     }
 

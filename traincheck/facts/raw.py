@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from traincheck.trace.layout import FAMILIES, MARK_END, MARK_FLUSHED, MARK_STEP, NULL
+from traincheck.trace.layout import FAMILIES, MARK_END, MARK_FLUSHED, MARK_FULL, MARK_STEP, NULL
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,6 +62,19 @@ class RawProcess:
     def step_numbers(self) -> Ints:
         """The number of each step; an imported trace may count in its own way, or begin again."""
         return self._steps[1]
+
+    @cached_property
+    def full_steps(self) -> tuple[Ints, Ints]:
+        """First and last of each run of steps that were recorded in full; all of them unless steps were sampled."""
+        none = np.zeros(0, np.int64)
+        if self.worker:
+            return none, none
+        marks = self.families["marks"]
+        full = np.unique(np.asarray(marks["step"], np.int64)[np.asarray(marks["kind"]) == MARK_FULL])
+        if not len(full):
+            return self.step_numbers.min(keepdims=True), self.step_numbers.max(keepdims=True)
+        breaks = np.flatnonzero(np.diff(full) != 1)
+        return full[np.append(0, breaks + 1)], full[np.append(breaks, len(full) - 1)]
 
     @cached_property
     def ended(self) -> bool:

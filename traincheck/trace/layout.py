@@ -116,3 +116,5 @@ MARK_FLUSHED = 1
 """Kind of a row of `marks`: every row of an event before `seq` is on disk."""
 MARK_END = 2
 """Kind of a row of `marks`: the process ended normally, no event follows."""
+MARK_FULL = 3
+"""Kind of a row of `marks`: step `step` is recorded in full. Without `every` in the settings all steps are."""
