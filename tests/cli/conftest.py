@@ -80,6 +80,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Tiny:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not found.folder.exists():
             making = Tiny(base / "making-tiny")
+            shutil.rmtree(making.folder, ignore_errors=True)
             making.folder.mkdir()
             _make(making)
             making.folder.rename(found.folder)
