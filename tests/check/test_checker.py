@@ -9,7 +9,7 @@ import pytest
 from tests.made_facts import loop
 from traincheck.check.checker import Checker
 from traincheck.check.law import laws_of, rules_in
-from traincheck.datalog.engine import engine_named
+from traincheck.datalog.engine import ENGINES, engine_named
 from traincheck.dsl.load import load_rules
 
 LAWS = """
@@ -26,7 +26,7 @@ rule no_nonfinite_update "updates are finite" severity error
 """
 
 
-@pytest.fixture(params=["duckdb", "pydatalog"])
+@pytest.fixture(params=ENGINES)
 def checker(request: pytest.FixtureRequest, tmp_path: Path) -> Checker:
     path = tmp_path / "laws.rules"
     path.write_text(LAWS)

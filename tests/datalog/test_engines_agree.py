@@ -8,7 +8,7 @@ from tests.datalog.naive import evaluate, same
 from tests.datalog.programs import BASE, facts, programs, tables
 from traincheck.datalog.engine import engine_named
 
-ENGINES = [engine_named("duckdb"), engine_named("pydatalog")]
+ENGINES = [engine_named("duckdb"), engine_named("pydatalog"), engine_named("columns")]
 EXAMPLES = int(os.environ.get("TRAINCHECK_EXAMPLES", "150"))
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from traincheck.check.coverage import coverage_of
 from traincheck.check.law import Law, unique
-from traincheck.check.locate import Locator
 from traincheck.check.program import law_program
+from traincheck.check.sighting import sightings
 from traincheck.check.verdict import Report, Violation
 from traincheck.datalog.engine import Engine
 from traincheck.datalog.plan import plan
@@ -23,7 +24,6 @@ class Checker:
 
     def __init__(self, checked: Checked, laws: Mapping[str, Sequence[Law]], engine: Engine) -> None:
         """`laws` is grouped by template; `checked` is the library they were written against."""
-        self._engine = engine
         lowering = lowering_of(checked)
         self._programs = [
             law_program(unique(group), checked.sorts(group[0].template), lowering) for group in laws.values() if group
@@ -35,6 +35,7 @@ class Checker:
             **{name: types for program in self._programs for name, types in program.types.items()},
         )
         self._goals = [program.predicate(stem) for program in self._programs for stem in ("violated", "triggered")]
+        self._solve = engine.prepare(self._program, self._goals)
         self._relations = [name for name in plan(self._program, self._goals).base if name in RELATIONS]
 
     @property
@@ -51,14 +52,14 @@ class Checker:
         base = {name: facts[name] for name in self._relations}
         for program in self._programs:
             base |= program.tables
-        answers = self._engine.solve(self._program, base, self._goals)
-        locator = Locator(facts)
+        answers = self._solve(base)
         violations: list[Violation] = []
         triggered: set[str] = set()
         for program in self._programs:
             numbers = answers[program.predicate("triggered")].column(0).to_pylist()
             triggered |= {program.laws[number].id for number in numbers}
-            violations += locator.violations(program, answers[program.predicate("violated")])
+            violated = answers[program.predicate("violated")]
+            violations += [sighting.violation() for sighting in sightings(program, violated, facts)]
         return violations, triggered
 
 
@@ -88,6 +89,7 @@ def check_traces(
         if new:
             on_violations(facts, list(new.values()))
         report.facts += checker.size(facts)
+        report.coverage.append(coverage_of(str(trace), facts))
     report.violations = list(broken.values())
     for law in checker.laws:
         if law.id in triggered and law.id not in broken:

@@ -1,26 +1,22 @@
 """From violating examples to places: which step, call, variable and source line each law first broke at."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
 from traincheck.check.program import LawProgram
-from traincheck.check.verdict import Place, Violation
-from traincheck.datalog.program import ConstantValue
-
-_NANOSECONDS = 1e9
 
 # For each sort of an example's column: the relation to look it up in and the columns it lends to a place.
-_LOOKUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+LOOKUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "call": ("call", {"rank": "rank", "step": "step", "seq": "enter", "api": "api", "site": "site", "time": "time"}),
     "update": ("update", {"rank": "rank", "step": "step", "seq": "at"}),
     "variable": ("variable", {"rank": "rank", "variable": "name"}),
     "record": ("record", {"rank": "rank", "step": "step", "seq": "at", "time": "time"}),
     "window": ("step", {"rank": "rank", "step": "step", "seq": "enter"}),
 }
-_MOST_NAMES = 8  # names that a violation carries
+MOST_NAMES = 8  # names that a violation carries
 _FIELDS = ("rank", "step", "seq", "api", "variable", "site", "time")
 
 
@@ -34,32 +30,6 @@ class Locator:
         self._connection = duckdb.connect()
         self._connection.execute("SET enable_progress_bar = false")
         self._registered: set[str] = set()
-
-    def violations(self, program: LawProgram, violated: pa.Table) -> Iterator[Violation]:
-        """One violation per law that has rows in `violated` (columns: law number, then the grounding key)."""
-        if violated.num_rows == 0:
-            return
-        self._connection.register("violated", violated)
-        key = program.grounding.key
-        self._register(program.sorts[name] for name in key)
-        query = (
-            f"SELECT c0, count(*), list(DISTINCT step ORDER BY step) FILTER (step IS NOT NULL), "
-            f"arg_min(struct_pack({', '.join(f'{name} := {name}' for name in _FIELDS)}), place_order), "
-            f"arg_min([{', '.join(f'CAST(c{i + 1} AS VARCHAR)' for i in range(len(key)))}], place_order), "
-            f"list_slice(list(DISTINCT variable ORDER BY variable) FILTER (variable IS NOT NULL), 1, {_MOST_NAMES}), "
-            f"count(DISTINCT variable) "
-            f"FROM ({_placed([program.sorts[name] for name in key])}) GROUP BY c0 ORDER BY c0"
-        )
-        for number, count, steps, place, witness, names, different in self._connection.execute(query).fetchall():
-            law = program.laws[number]
-            types = violated.schema.types[1:]
-            binding = dict(law.arguments) | {
-                name: _read(text, type_) for name, text, type_ in zip(key, witness, types, strict=True)
-            }
-            time = None if place["time"] is None else place["time"] / _NANOSECONDS
-            first = Place(place["rank"], place["step"], place["api"], place["variable"], place["site"], time)
-            yield Violation(law, count, steps or [], first, binding, names or [], different)
-        self._connection.unregister("violated")
 
     def before(self, program: LawProgram, examples: pa.Table, violated: pa.Table) -> dict[str, int]:
         """For each law with rows in `violated`: how many of its `examples` come before the first of those."""
@@ -76,16 +46,10 @@ class Locator:
 
     def _register(self, sorts: Iterable[str]) -> None:
         """Make the relations known in which things of these sorts are looked up."""
-        wanted = {_LOOKUPS[sort][0] for sort in sorts if sort in _LOOKUPS}
+        wanted = {LOOKUPS[sort][0] for sort in sorts if sort in LOOKUPS}
         for relation in wanted - self._registered:
             self._connection.register(f"fact_{relation}", self.facts[relation])
             self._registered.add(relation)
-
-
-def _read(text: str, type_: pa.DataType) -> ConstantValue:
-    if pa.types.is_integer(type_):
-        return int(text)
-    return float(text) if pa.types.is_floating(type_) else text
 
 
 def _placed(sorts: Sequence[str], examples: str = "violated") -> str:
@@ -96,8 +60,8 @@ def _placed(sorts: Sequence[str], examples: str = "violated") -> str:
         column = f"v.c{index + 1}"
         if sort in ("step", "rank"):
             sources[sort].append(column)
-        elif sort in _LOOKUPS:
-            relation, lends = _LOOKUPS[sort]
+        elif sort in LOOKUPS:
+            relation, lends = LOOKUPS[sort]
             joins.append(f" LEFT JOIN fact_{relation} f{index} ON f{index}.id = {column}")
             for name, source in lends.items():
                 sources[name].append(f"f{index}.{source}")

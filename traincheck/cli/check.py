@@ -12,7 +12,7 @@ import click
 from traincheck.check.checker import Checker, check_traces
 from traincheck.check.law import laws_of, rules_in
 from traincheck.check.verdict import Report, Violation
-from traincheck.cli.common import engine_option, progress, rules_option, traces_argument, warn
+from traincheck.cli.common import checking_engine_option, progress, rules_option, traces_argument, warn
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl.load import load_rules
 from traincheck.errors import UsageError
@@ -42,7 +42,7 @@ EXIT_HELD, EXIT_VIOLATED, EXIT_NOTHING_CHECKED = 0, 1, 3
     show_default=True,
     help="least severity that exits with 1",
 )
-@engine_option
+@checking_engine_option
 def command(
     traces: tuple[Path, ...],
     sources: tuple[str, ...],

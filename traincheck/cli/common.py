@@ -13,6 +13,14 @@ engine_option = click.option(
     help="which Datalog engine answers; pydatalog is the reference, for small traces",
 )
 
+checking_engine_option = click.option(
+    "--engine",
+    type=click.Choice(["columns", "duckdb", "pydatalog"]),
+    default="columns",
+    show_default=True,
+    help="which Datalog engine answers; all give the same answers, pydatalog is the reference, for small traces",
+)
+
 rules_option = click.option(
     "--rules",
     "rule_paths",

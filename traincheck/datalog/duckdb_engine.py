@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from traincheck.datalog.bodies import CountStep
+from traincheck.datalog.engine import Answers
 from traincheck.datalog.plan import Plan, PlannedStratum, plan
 from traincheck.datalog.program import Program
 from traincheck.datalog.sql import SQL_TYPES, Query, RuleCompiler, quoted
@@ -32,6 +33,10 @@ class DuckDBEngine:
     """Answers programs with DuckDB; holds nothing between calls."""
 
     name = "duckdb"
+
+    def prepare(self, program: Program, goals: Sequence[str]) -> Callable[[Mapping[str, pa.Table]], Answers]:
+        """See `Engine.prepare`."""
+        return lambda facts: self.solve(program, facts, goals)
 
     def solve(self, program: Program, facts: Mapping[str, pa.Table], goals: Sequence[str]) -> dict[str, pa.Table]:
         """See `Engine.solve`."""

@@ -1,6 +1,6 @@
 """What an engine is: something that answers a program's goals over base facts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import pyarrow as pa
@@ -9,9 +9,10 @@ from traincheck.datalog.program import Program
 from traincheck.errors import UsageError
 from traincheck.schema import ColumnType
 
-__all__ = ["ARROW_TYPES", "ENGINES", "Engine", "empty_table", "engine_named"]
+__all__ = ["ARROW_TYPES", "ENGINES", "Answers", "Engine", "empty_table", "engine_named"]
 
-ENGINES = ("duckdb", "pydatalog")
+Answers = dict[str, pa.Table]
+ENGINES = ("columns", "duckdb", "pydatalog")
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
 
 
@@ -33,9 +34,16 @@ class Engine(Protocol):
         as one int64 column `c0` with one row (it holds) or none. Raises RuleError for a bad program.
         """
 
+    def prepare(self, program: Program, goals: Sequence[str]) -> Callable[[Mapping[str, pa.Table]], Answers]:
+        """`solve` for one program and many sets of facts; what can be worked out beforehand is."""
+
 
 def engine_named(name: str) -> Engine:
     """The engine of that name, one of ENGINES; UsageError for another."""
+    if name == "columns":
+        from traincheck.datalog.columns_engine import ColumnsEngine
+
+        return ColumnsEngine()
     if name == "duckdb":
         from traincheck.datalog.duckdb_engine import DuckDBEngine
 

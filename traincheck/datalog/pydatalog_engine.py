@@ -26,7 +26,7 @@ from pyDatalog import Logic, pyEngine
 
 from traincheck.datalog.bodies import Bind, Step, bound_by, operand_variables, step_variables
 from traincheck.datalog.bottomup import Materialiser
-from traincheck.datalog.engine import ARROW_TYPES, empty_table
+from traincheck.datalog.engine import ARROW_TYPES, Answers, empty_table
 from traincheck.datalog.program import Atom, Comparison, Negation, Program
 from traincheck.datalog.scalars import compute, holds
 from traincheck.datalog.store import Interner, Row, View
@@ -46,6 +46,10 @@ class PyDatalogEngine:
     """Answers programs with pyDatalog, for traces of up to about 10^5 facts."""
 
     name = "pydatalog"
+
+    def prepare(self, program: Program, goals: Sequence[str]) -> Callable[[Mapping[str, pa.Table]], Answers]:
+        """See `Engine.prepare`."""
+        return lambda facts: self.solve(program, facts, goals)
 
     def solve(self, program: Program, facts: Mapping[str, pa.Table], goals: Sequence[str]) -> dict[str, pa.Table]:
         """See `Engine.solve`."""
