@@ -10,6 +10,7 @@ from tests.integrations.logs import call, entry, exit_, imported, rows, tensor, 
 from traincheck.errors import TraceError, UsageError
 from traincheck.facts import load_facts
 from traincheck.integrations.orderlab import import_trace
+from traincheck.integrations.orderlab.files import find_logs
 
 
 def test_calls_are_paired_and_nested(tmp_path: Path) -> None:
@@ -292,3 +293,11 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
         for limit in limits:
             patch.setattr(f"traincheck.integrations.orderlab.{limit}", 256)
         assert peak(12000) < 1.3 * peak(4000)
+
+
+def test_process_ids_at_the_edge_of_a_chunk_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [record for number in range(20) for record in call("a.f", number * 2, number * 2 + 1, process_id=987654)]
+    log = write_log(tmp_path / "x.log", records)
+    for size in range(100, 120):
+        monkeypatch.setattr("traincheck.integrations.orderlab.files._CHUNK", size)
+        assert find_logs(log).logs[0].processes == (987654,)

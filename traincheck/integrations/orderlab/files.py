@@ -8,7 +8,7 @@ from pathlib import Path
 from traincheck.errors import TraceError
 from traincheck.integrations.orderlab.lines import decode
 
-_PROCESS = re.compile(rb'"process_id": ?(\d+)')
+_PROCESS = re.compile(rb'"process_id": ?(\d+)\D')
 _CHUNK = 1 << 20
 _OVERLAP = 64
 _PROBED_LINES = 50

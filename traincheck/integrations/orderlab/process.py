@@ -1,5 +1,6 @@
 """One process of a recorded run: all its records in the order of time, written as one process of a trace."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
@@ -15,7 +16,7 @@ from traincheck.integrations.orderlab.sink import Recent, Sink
 from traincheck.integrations.orderlab.variables import Variables
 from traincheck.trace.layout import MARK_END, MARK_STEP
 
-_CHUNK = 1 << 12
+_CHUNK = 1 << 8
 _LATELY = 1 << 17
 _MOST_WARNINGS = 20
 
@@ -37,6 +38,16 @@ class ProcessSummary:
 
 def import_process(process: int, logs: Sequence[Log], folder: Path) -> ProcessSummary:
     """Write the records of `process` into `folder`; all but the stream `process`, for which all must be known."""
+    collecting = gc.isenabled()
+    gc.disable()  # records hold no cycles, and looking for some costs a fifth of the time
+    try:
+        return _import(process, logs, folder)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _import(process: int, logs: Sequence[Log], folder: Path) -> ProcessSummary:
     summary = ProcessSummary(process, folder)
     malformed = 0
 
