@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from traincheck.check.coverage import Coverage
 from traincheck.check.law import Law
 
 Binding = Mapping[str, int | float | str]
@@ -32,6 +33,7 @@ class Violation:
     binding: Binding  # values of the law's parameters and of the example's grounding key
     variables: Sequence[str] = ()  # names of the variables that its examples are about, the first few by name
     variable_count: int = 0  # how many different ones there are
+    moments: Sequence[tuple[int, int]] = ()  # rank and step of its examples, each once, in order
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Report:
     facts: int = 0
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    coverage: list[Coverage] = field(default_factory=list)
 
     @property
     def checked(self) -> int:

@@ -16,7 +16,13 @@ __all__ = ["FORMATS", "render"]
 # name -> module of this package, loaded when asked for
 FORMATS: Mapping[str, str] = {
     "text": "text",
+    "concise": "concise",
     "json": "json",
+    "jsonl": "jsonl",
+    "github": "github",
+    "sarif": "sarif",
+    "junit": "junit",
+    "html": "html",
 }
 
 

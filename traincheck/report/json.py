@@ -33,14 +33,8 @@ def as_json(report: Report, explanations: Mapping[str, Explanation]) -> dict[str
         "schema_version": SCHEMA_VERSION,
         "traces": report.traces,
         "invariants": report.sources,
-        "summary": {
-            "checked": report.checked,
-            "held": len(report.held),
-            "violated": len(report.violations),
-            "not_triggered": len(report.not_triggered),
-            "facts": report.facts,
-            "seconds": round(report.seconds, 3),
-        },
+        "summary": summary(report),
+        "coverage": [asdict(coverage) for coverage in report.coverage],
         "not_triggered": [{"invariant": law.id, "title": law.invariant.title} for law in report.not_triggered],
         "findings": [
             {"headline": finding.headline.law.id, "others": [violation.law.id for violation in finding.others]}
@@ -51,6 +45,18 @@ def as_json(report: Report, explanations: Mapping[str, Explanation]) -> dict[str
             for finding in found
             for violation in (finding.headline, *finding.others)
         ],
+    }
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """How many verdicts of each kind there are, over how many facts."""
+    return {
+        "checked": report.checked,
+        "held": len(report.held),
+        "violated": len(report.violations),
+        "not_triggered": len(report.not_triggered),
+        "facts": report.facts,
+        "seconds": round(report.seconds, 3),
     }
 
 

@@ -11,7 +11,7 @@ from traincheck.check.verdict import Place, Report, Violation
 if TYPE_CHECKING:
     from traincheck.explain import Explanation, Told
 
-__all__ = ["blocks", "closing", "render", "shown_place"]
+__all__ = ["blocks", "closing", "extent", "render", "shown_place"]
 
 _MOST_STEPS = 5
 _MOST_APIS = 3
@@ -47,7 +47,7 @@ def _parts(finding: Finding, explanations: Mapping[str, Explanation]) -> Iterato
     if explanation is not None:
         yield explanation.what
     yield f"first at {shown_place(violation.first)}"
-    yield _extent(violation)
+    yield extent(violation)
     if explanation is None:
         yield from _concepts(violation)
     else:
@@ -73,7 +73,7 @@ def closing(report: Report) -> Iterator[str]:
         yield "nothing was checked: no invariant speaks of what this trace contains"
 
 
-def _extent(violation: Violation) -> str:
+def extent(violation: Violation) -> str:
     """How often, in which steps, and about which variables."""
     times = "once" if violation.count == 1 else f"{violation.count} times"
     steps = ", ".join(str(step) for step in violation.steps[:_MOST_STEPS])
