@@ -99,3 +99,45 @@ def test_check_of_an_empty_folder(shell: Shell, tmp_path: Path) -> None:
     status, _, err = shell("rules", "check", tmp_path)
     assert status == 2
     assert "no .rules files in this folder" in err
+
+
+TESTED = """
+rule quiet "nothing is called" never call(_)
+example quiet violated "a call" facts call(1)
+example quiet held "nobody knows" facts call(1)
+"""
+
+
+def test_test_tells_what_came_out_and_what_is_missing(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "a.rules"
+    path.write_text(TESTED + 'rule lonely "t" never call(_)\n')
+    for engine in ("duckdb", "pydatalog"):
+        status, out, err = shell("rules", "test", path, "--engine", engine)
+        assert (status, err) == (1, "")
+        assert out.splitlines() == [
+            f"{path}:3: quiet violated 'a call': ok",
+            f"{path}:4: quiet held 'nobody knows': FAILED, expected held, found violated",
+            f"{path}:5: 'lonely' has no example held and none violated",
+            "2 examples, 1 failed",
+        ]
+
+
+def test_test_of_good_examples_and_of_none(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "a.rules"
+    path.write_text(TESTED.rpartition("example")[0])
+    status, out, _ = shell("rules", "test", path)
+    assert (status, out.splitlines()[-1]) == (0, "1 example, 0 failed")
+    path.write_text('rule lonely "t" never call(_)\n')
+    assert shell("rules", "test", path)[0] == 3
+
+
+def test_test_of_a_shipped_pack(shell: Shell) -> None:
+    status, out, _ = shell("rules", "test", "standard/updates")
+    assert status == 0
+    assert all(line.endswith(": ok") for line in out.splitlines()[:-1])
+
+
+def test_test_of_a_bad_example_points_at_it(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "a.rules"
+    path.write_text('rule quiet "t" never call(_)\nexample quiet held "t" facts cal(1)\n')
+    assert "a.rules:2:30: unknown relation 'cal'" in shell.refuses("rules", "test", path)

@@ -23,6 +23,11 @@ def invariant(head: str = 't(Api: "torch.mm")', rest: str = "") -> str:
     return template() + f'invariant {head} "t" {rest}'
 
 
+def example(head: str = 't(Api: "torch.mm")', rest: str = "") -> str:
+    more = "define late(X) :- call(X).\n" + 'setting sgd "t" facts variable(1)\n'
+    return template() + f'example {head} held "t" {rest}\n' + more
+
+
 BAD = [
     # names
     ("define p(X) :- cal(X).", "1:16", "unknown relation 'cal'|did you mean 'call'?"),
@@ -113,6 +118,31 @@ BAD = [
     (invariant(rest="if C.stage == D.stage"), "7:48", "a condition speaks of 'D'"),
     (invariant(rest="evidence runs 0, examples 1, confidence 1.0"), "7:34", "'runs' is at least 1"),
     (invariant(rest="evidence runs 1, examples 1, confidence 1.5"), "7:34", "'confidence' is a number from 0 to 1"),
+    # examples
+    (example('t2(Api: "a")'), "7:9", "no template or rule 't2'|did you mean 't'?"),
+    (example("t()"), "7:9", "'t' also needs 'Api'"),
+    (example("t(Api: 3)"), "7:16", "'Api' is text (api), not a whole number"),
+    (example(rest='if D.stage == "train"'), "7:40", "a condition speaks of 'D'"),
+    (example(rest="use sdg"), "7:41", "no setting 'sdg'|did you mean 'sgd'?"),
+    (example(rest="facts cal(1)"), "7:43", "unknown relation 'cal'|did you mean 'call'?"),
+    (example(rest='facts call(1, apy: "a")'), "7:51", "'call' has no column 'apy'"),
+    (example(rest="facts call(1, step: S)"), "7:57", "a fact holds constants, not variables such as 'S'"),
+    (example(rest='facts call(1, api: "torch.*")'), "7:56", "a fact cannot hold a glob"),
+    (example(rest='facts call(1, step: "3")'), "7:57", "text stands where a step belongs"),
+    (example(rest="facts late(1)"), "7:43", "'late' is defined by rules"),
+    (example(rest="facts call(1), update(1, call: 1)"), "7:59", "the id 1 is taken: another call has it"),
+    (example(rest='use sgd facts variable(1, name: "fc.bias")'), "7:60", "the id 1 is taken: another variable has it"),
+    (example(rest="facts update(variable: 2)"), "7:60", "there is no variable 2"),
+    (example(rest="facts call(2, parent: 1), call(1)"), "7:59", "there is no call 1 before this"),
+    (example(rest="facts update(2), call(1, parent: 2)"), "7:70", "there is no call 2 before this"),
+    (example(rest="facts call(1), contains(1, 2)"), "7:64", "there is no call or update 2"),
+    ('rule r "t" never call(_)\nexample r(A: 1) held "t"', "2:14", "'r' is a rule, it has no parameters"),
+    ('rule r "t" never call(_)\nexample r held "t" if C.a == "b"', "2:20", "'r' is a rule, it has no precondition"),
+    (
+        'setting s "t" facts call(1)\nsetting s "t" facts call(2)',
+        "2:9",
+        "setting 's' is declared twice, first at my.rules:1",
+    ),
 ]
 
 
@@ -143,6 +173,7 @@ GOOD = [
     template(when="contains(C, U), update(U), call(C, api: Api)"),
     'rule r "{C}" when call(C, step: S) expect not contains(C, C) within step S',
     invariant(rest="evidence runs 1, examples 1, confidence 1.0"),
+    example(rest='if C.stage == "train" use sgd facts call(2, exit: _), update(variable: 1, call: 2), contains(2, 2)'),
 ]
 
 

@@ -36,6 +36,16 @@ invariant precedes(First: "zero_grad", Then: "backward")
   if        C.stage == "train", C.arg.shuffle != "true" or exists C.autocast, V.name == W."odd name"
   evidence  runs 3, examples 120, confidence 0.98, false_alarms 0.0
   severity  warning
+
+example precedes(First: "zero_grad", Then: "backward") violated "not in evaluation"
+  if     C.stage == "train"
+  use    loop, sgd
+  facts  call(1, api: "torch.Tensor.backward", step: 0, stage: "eval", exit: _), call(2, parent: 1)
+
+example few_steps untriggered "nothing happens"
+
+setting sgd "a parameter"
+  facts  variable(1, name: "fc.weight"), holds(optimizer: 1, variable: 1)
 '''
 
 

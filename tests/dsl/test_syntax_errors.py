@@ -84,6 +84,12 @@ CASES = [
     ('invariant t(Api: "x") "t" evidence rns 2', "1:36", "'rns' is no measure of evidence|did you mean 'runs'?"),
     ('invariant t(Api: "x") "t" evidence runs 2.5', "1:41", "'runs' is a whole number"),
     ('invariant t(Api: "x") "t" evidence runs 2', "1:27", "evidence lacks 'examples'"),
+    ('example t(Api: "x") "t"', "1:21", "says its verdict: held, violated or untriggered"),
+    ("example r held facts call(1)", "1:16", "after its verdict an example says what happens, in quotes"),
+    ('example r hold "t"', "1:11", "'hold' is not a verdict|did you mean 'held'?"),
+    ('example t(Api) held "t"', "1:14", "every parameter has a value"),
+    ('example r held "t" when call(1)', "1:20", "an example states what happened: 'facts call(1"),
+    ('setting s "t"', "1:9", "setting 's' has no section 'facts'"),
     ('version "x"', "1:1", "'x' is not a language version"),
     ('# later\nversion "2.0"', "2:1", "written in version 2.0 of the rule language, this traincheck reads 1.0"),
 ]

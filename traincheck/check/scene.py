@@ -21,7 +21,7 @@ _Row = dict[str, Any]
 _DEFAULTS: Mapping[str, Mapping[str, int | str]] = {
     "process": {"role": "main", "outcome": "returned"},
     "step": {"closed": "true"},
-    "call": {"thread": 0, "stage": "train", "outcome": "returned", "site": ""},
+    "call": {"api": "", "thread": 0, "stage": "train", "outcome": "returned", "site": ""},
     "result": {"name": ""},
     "variable": {"kind": "parameter", "requires_grad": "true"},
     "holds": {"group": 0},
@@ -77,15 +77,15 @@ class _Scene:
     def _fill(self, relation: str, row: _Row) -> None:
         """Everything but moments; what an event is in has been filled before it."""
         around = self._find("call", row.get(_OUTSIDE.get(relation, ""))) or {}
-        owner = self._find("variable", row.get("variable")) if relation == "state" else None
+        owner = (self._find("variable", row.get("variable")) if relation == "state" else None) or {}
+        first = self.rows["process"][0]
         columns = {column.name for column in RELATIONS[relation].columns}
         if "process" in columns:
-            rank = row.get("rank", around.get("rank"))
-            process = around.get("process", 0) if "rank" not in row else self._process.get(rank)
-            row.setdefault("process", process)
+            beside = self._process.get(row["rank"]) if "rank" in row else around.get("process", first["id"])
+            row.setdefault("process", beside)
             row.setdefault("rank", self._rank.get(row["process"]))
         elif "rank" in columns:
-            row.setdefault("rank", (owner or {}).get("rank", 0))
+            row.setdefault("rank", owner.get("rank", first["rank"]))
         if relation in _IN_STEPS:
             row.setdefault("step", around.get("step", 0))
         if relation == "call" and "exit" in row and row["exit"] is None:
@@ -142,11 +142,14 @@ class _Scene:
         for row in self.rows["call"]:
             outer = self._find("call", row.get("parent"))
             self._add("invokes", [{"outer": outer["api"], "inner": row["api"]}] if outer else [])
-        seen: dict[tuple[int, str], int] = defaultdict(int)
+        seen: dict[tuple[object, ...], int] = defaultdict(int)
         for row in sorted(self.rows["call"], key=lambda row: row["enter"]):
-            key = (row["process"], row["api"])
-            self._add("ordinal", [{"call": row["id"], "index": seen[key]}])
-            seen[key] += 1
+            same_api = (row["process"], row["api"])
+            same_object = (*same_api, row.get("receiver"))
+            turn = {} if row.get("receiver") is None else {"turn": seen[same_object]}
+            self._add("ordinal", [{"call": row["id"], "index": seen[same_api], **turn}])
+            seen[same_api] += 1
+            seen[same_object] += 1
 
     def _around(self, relation: str, row: _Row) -> Iterator[_Row]:
         """The calls around an event, inside out."""

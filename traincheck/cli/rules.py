@@ -89,7 +89,7 @@ def test_rules(files: Sequence[str], engine: str) -> int:
     own = [law for law in laws if Path(law.position.file).resolve() in asked]
     for law, verdicts in missing(own, checked.examples):
         click.echo(f"{_place(law)}: '{law.name}' has no example {' and none '.join(verdicts)}")
-    click.echo(f"{len(examples)} examples, {failed} failed")
+    click.echo(f"{len(examples)} example{'' if len(examples) == 1 else 's'}, {failed} failed")
     if failed:
         return EXIT_VIOLATED
     return EXIT_HELD if examples else EXIT_NOTHING_CHECKED

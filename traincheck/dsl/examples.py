@@ -12,10 +12,11 @@ from traincheck.dsl.syntax import Atom, Example, Invariant, Name, Rule, Setting,
 from traincheck.dsl.walk import terms_of
 from traincheck.schema import RELATIONS, Column
 
-_Identity = tuple[str, int | float | str]  # what kind of thing has the id, and the id
+_Identity = tuple[str, int | float | str]  # a sort and an id
 
 # What these columns name stands before: an event comes after the beginning of the call around it.
 _OUTSIDES = frozenset({("call", "parent"), ("update", "call")})
+_STATED = EVENTS | {"variable"}  # what others may only speak of when it is there
 
 
 def as_invariant(example: Example) -> Invariant:
@@ -62,13 +63,13 @@ def check_example(
             problems.add(f"no setting '{name}'", at, advice)
     check_facts(example.facts, signatures, problems)
     shared = [atom for name in example.uses if name in settings for atom in settings[name].facts]
-    _check_references(shared, example.facts, problems)
+    _check_references([*shared, *example.facts], problems)
 
 
 def check_setting(setting: Setting, signatures: Signatures, problems: Problems) -> None:
     """Report what is wrong with a setting."""
     check_facts(setting.facts, signatures, problems)
-    _check_references((), setting.facts, problems)
+    _check_references(setting.facts, problems)
 
 
 def check_facts(facts: Sequence[Atom], signatures: Signatures, problems: Problems) -> None:
@@ -95,38 +96,35 @@ def _check_bare(example: Example, problems: Problems) -> None:
         problems.add(f"'{example.law}' is a rule, it has no precondition", at, "leave 'if' out")
 
 
-def _check_references(shared: Sequence[Atom], facts: Sequence[Atom], problems: Problems) -> None:
+def _check_references(facts: Sequence[Atom], problems: Problems) -> None:
     """Report ids given twice and ids that stand for nothing: slips of the pen that change a verdict."""
-    known = {identity for atom in shared for identity, _ in _given(atom)}
+    known: set[_Identity] = set()
     for atom in facts:
         _check_known(atom, known, problems, outside=True)
-        for identity, term in _given(atom):
-            if identity in known:
-                what = f"the id {term.value} is taken: another {identity[0]} has it"
+        for sort, term in _given(atom):
+            siblings = EVENTS if sort in EVENTS else {sort}
+            taken = [other for other in sorted(siblings) if (other, term.value) in known]
+            if taken:
+                what = f"the id {term.value} is taken: another {taken[0]} has it"
                 problems.add(what, term.position, "an id stands for one thing, and calls and updates share theirs")
-            known.add(identity)
+            known.add((sort, term.value))
     for atom in facts:
         _check_known(atom, known, problems, outside=False)
 
 
-def _given(atom: Atom) -> Iterator[tuple[_Identity, Value]]:
-    """The id that a fact gives to something."""
+def _given(atom: Atom) -> Iterator[tuple[str, Value]]:
+    """The id that a fact gives to something, and what that is."""
     for column, term in cells(atom):
         if column.name == "id" and isinstance(term, Value):
-            yield (_family(column.sort), term.value), term
-
-
-def _family(sort: str) -> str:
-    return "call or update" if sort in EVENTS else sort
+            yield column.sort, term
 
 
 def _check_known(atom: Atom, known: set[_Identity], problems: Problems, outside: bool) -> None:
     for column, term in cells(atom):
-        sort = min(column_sorts(RELATIONS[atom.relation], column))
-        refers = column.name != "id" and sort in {*EVENTS, "variable"} and isinstance(term, Value)
-        if not refers or ((atom.relation, column.name) in _OUTSIDES) != outside:
+        sorts = column_sorts(RELATIONS[atom.relation], column) & _STATED
+        elsewhere = column.name == "id" or ((atom.relation, column.name) in _OUTSIDES) != outside
+        if not sorts or elsewhere or not isinstance(term, Value):
             continue
-        assert isinstance(term, Value)
-        if (_family(sort), term.value) not in known:
-            what = f"there is no {sort} {term.value}{' before this' if outside else ''}"
+        if not any((sort, term.value) in known for sort in sorts):
+            what = f"there is no {' or '.join(sorted(sorts))} {term.value}{' before this' if outside else ''}"
             problems.add(what, term.position, "state it, or mend the id")

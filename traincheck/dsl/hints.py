@@ -148,8 +148,16 @@ def _missing_sort(place: Place) -> _Hint:
 
 
 def _missing_title(place: Place) -> _Hint:
+    if place.accepts == {"STRING"} and place.declaration == "example":
+        return "after its verdict an example says what happens, in quotes"
     if place.accepts == {"STRING"} and place.declaration:
         return f"after its name a {place.declaration} says what it means, in quotes"
+    return None
+
+
+def _missing_verdict(place: Place) -> _Hint:
+    if place.declaration == "example" and place.accepts <= {"WORD", "_LPAR"} and place.found.text.startswith('"'):
+        return "before its title an example says its verdict: held, violated or untriggered"
     return None
 
 
@@ -230,6 +238,7 @@ _SLIPS: tuple[Callable[[Place], _Hint], ...] = (
     _capital_relation,
     _open_bracket,
     _missing_period,
+    _missing_verdict,
     _missing_title,
     _spelling,
     _missing_comma,
