@@ -194,7 +194,9 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "metric", "rank:rank step:step name:name value:number", "a number the run reported, such as its loss"
             ),
             _relation(
-                "ordinal", "call:call index:integer", "how many calls of the same api the process made before it"
+                "ordinal",
+                "call:call index:integer turn:integer",
+                "how many calls of the same api the process made before it, and turn: how many on the same receiver"
             ),
             _relation(
                 "invokes", "outer:api inner:api", "the call graph: some call of outer directly encloses one of inner"

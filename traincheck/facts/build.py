@@ -303,10 +303,25 @@ def _subclass(process: RawProcess) -> Columns:
 
 def _ordinal(process: RawProcess) -> Columns:
     rows = process.families["calls"]
-    order = np.lexsort((rows["enter"], rows["api"]))
-    api = rows["api"][order]
-    first = np.searchsorted(api, api, side="left")
-    return {"call": process.ids(rows["enter"][order]), "index": np.arange(len(api), dtype=np.int64) - first}
+    turn = _rank_in_group(rows["enter"], rows["receiver"], rows["api"])
+    return {
+        "call": process.ids(rows["enter"]),
+        "index": _rank_in_group(rows["enter"], rows["api"]),
+        "turn": pa.array(turn, pa.int64(), mask=rows["receiver"] < 0),
+    }
+
+
+def _rank_in_group(order: Ints, *groups: Ints) -> Ints:
+    """How many rows of the same groups come before each row in `order`."""
+    sorted_ = np.lexsort((order, *groups))
+    starts = np.zeros(len(order), bool)
+    for group in groups:
+        starts[1:] |= np.diff(group[sorted_]) != 0
+    position = np.arange(len(order), dtype=np.int64)
+    first = np.maximum.accumulate(np.where(starts, position, 0))
+    ranks = np.empty(len(order), np.int64)
+    ranks[sorted_] = position - first
+    return ranks
 
 
 def _invokes(process: RawProcess) -> Columns:
