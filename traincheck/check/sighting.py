@@ -30,6 +30,7 @@ class Sighting:
     law: Law
     count: int
     steps: set[int]
+    moments: set[tuple[int, int]]  # rank and step
     names: set[str]
     order: tuple[Any, ...]
     first: Place
@@ -39,6 +40,7 @@ class Sighting:
         """Take in what was seen in another part."""
         self.count += other.count
         self.steps |= other.steps
+        self.moments |= other.moments
         self.names |= other.names
         if other.order < self.order:
             self.order, self.first, self.binding = other.order, other.first, other.binding
@@ -47,7 +49,14 @@ class Sighting:
         """The sighting as it is reported."""
         names = sorted(self.names)
         return Violation(
-            self.law, self.count, sorted(self.steps), self.first, self.binding, names[:MOST_NAMES], len(names)
+            law=self.law,
+            count=self.count,
+            steps=sorted(self.steps),
+            first=self.first,
+            binding=self.binding,
+            variables=names[:MOST_NAMES],
+            variable_count=len(names),
+            moments=sorted(self.moments),
         )
 
 
@@ -71,7 +80,9 @@ def sightings(program: LawProgram, violated: pa.Table, facts: Mapping[str, pa.Ta
         time = None if first["time"] is None else first["time"] / _NANOSECONDS
         place = Place(first["rank"], first["step"], first["api"], first["variable"], first["site"], time)
         steps, names = (set(pc.unique(part[name].drop_null()).to_pylist()) for name in ("step", "variable"))
-        yield Sighting(law, part.num_rows, steps, names, tuple(first[name] for name in order), place, binding)
+        pairs = part.select(["rank", "step"]).drop_null().group_by(["rank", "step"]).aggregate([])
+        moments = set(zip(pairs["rank"].to_pylist(), pairs["step"].to_pylist(), strict=True))
+        yield Sighting(law, part.num_rows, steps, moments, names, tuple(first[name] for name in order), place, binding)
 
 
 def _placed(violated: pa.Table, sorts: Sequence[str], facts: Mapping[str, pa.Table]) -> pa.Table:

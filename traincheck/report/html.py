@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jinja2
+
 from traincheck.check.findings import Finding, findings
 from traincheck.check.verdict import Report, Violation
-from traincheck.errors import MissingExtraError
 from traincheck.report.text import extent, shown_place
 from traincheck.report.timeline import timeline
 
@@ -39,11 +40,7 @@ class _Shown:
 
 
 def render(report: Report, explanations: Mapping[str, Explanation]) -> str:
-    """The page; MissingExtraError when jinja2 is not installed."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError("jinja2", "html", "to write an HTML report") from error
+    """The page."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template(_TEMPLATE).render(_content(report, explanations)) + "\n"
