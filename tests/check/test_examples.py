@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dsl.test_language_docs import GOOD
 from traincheck.check.examples import missing, run_examples
 from traincheck.check.scene import tables_of
 from traincheck.datalog.engine import ENGINES, engine_named
@@ -21,6 +22,17 @@ def test_shipped_examples_come_out_as_they_say(law: str, engine: str) -> None:
     examples = [example for example in LIBRARY.examples if example.law == law]
     found = {outcome.example.title: outcome.found for outcome in run_examples(LIBRARY, examples, engine_named(engine))}
     assert found == {example.title: example.verdict for example in examples}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_examples_of_the_documentation_come_out_as_they_say(tmp_path: Path, engine: str) -> None:
+    path = tmp_path / "language.rules"
+    path.write_text(GOOD)
+    checked = load_rules([path])
+    examples = [example for example in checked.examples if example.position.file == str(path)]
+    outcomes = list(run_examples(checked, examples, engine_named(engine)))
+    assert [outcome.example.title for outcome in outcomes if not outcome.ok] == []
+    assert outcomes
 
 
 def test_every_shipped_law_is_shown_held_and_violated() -> None:

@@ -117,7 +117,7 @@ def test_test_tells_what_came_out_and_what_is_missing(shell: Shell, tmp_path: Pa
         assert out.splitlines() == [
             f"{path}:3: quiet violated 'a call': ok",
             f"{path}:4: quiet held 'nobody knows': FAILED, expected held, found violated",
-            f"{path}:5: 'lonely' has no example held and none violated",
+            f"{path}:5: no example shows 'lonely' held or violated",
             "2 examples, 1 failed",
         ]
 

@@ -129,8 +129,9 @@ class _Scene:
                 {"id": next(self._fresh), "process": process, "rank": self._rank.get(process), "step": step}
             )
         for row in self.rows["step"]:
-            moments = events.get((row["process"], row.get("step")), []) or [0]
-            _set_defaults(row, {"enter": min(moments), "exit": max(moments) + 1, **_DEFAULTS["step"]})
+            own = events.get((row["process"], row["step"]), []) if row.get("step") is not None else []
+            first, last = min(own, default=0), max(own, default=0)
+            _set_defaults(row, {"enter": first, "exit": last + 1, **_DEFAULTS["step"]})
 
     def _derive(self) -> None:
         """What a trace's reader works out: nesting, the call graph, and how often each api was called before."""

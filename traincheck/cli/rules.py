@@ -1,19 +1,23 @@
 """`traincheck rules`: what rules there are, what one says, whether a file of them is good and its examples true."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from traincheck.check.examples import Outcome, missing, run_examples
-from traincheck.cli.check import EXIT_HELD, EXIT_NOTHING_CHECKED, EXIT_VIOLATED
 from traincheck.cli.common import engine_option
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl import catalog
 from traincheck.dsl.checker import problems
 from traincheck.dsl.load import load_rules, parse_files, rule_files, standard_files
 from traincheck.dsl.syntax import Example, Rule, Template
+
+if TYPE_CHECKING:
+    from traincheck.check.examples import Outcome
 
 __all__ = ["command"]
 
@@ -78,6 +82,10 @@ def test_rules(files: Sequence[str], engine: str) -> int:
 
     Exits with 1 when a verdict is not the one expected, with 3 when there is no example at all.
     """
+    # loads the engines, which only this needs
+    from traincheck.check.examples import missing, run_examples
+    from traincheck.cli.check import EXIT_HELD, EXIT_NOTHING_CHECKED, EXIT_VIOLATED
+
     asked = {file.resolve() for path in files for file in rule_files(path)} or set(standard_files())
     checked = load_rules(files)
     examples = [example for example in checked.examples if Path(example.position.file).resolve() in asked]
@@ -85,10 +93,10 @@ def test_rules(files: Sequence[str], engine: str) -> int:
     for outcome in run_examples(checked, examples, engine_named(engine)):
         failed += not outcome.ok
         click.echo(_outcome_line(outcome))
-    laws = (*checked.templates.values(), *checked.rules.values())
+    laws: list[Template | Rule] = [*checked.templates.values(), *checked.rules.values()]
     own = [law for law in laws if Path(law.position.file).resolve() in asked]
     for law, verdicts in missing(own, checked.examples):
-        click.echo(f"{_place(law)}: '{law.name}' has no example {' and none '.join(verdicts)}")
+        click.echo(f"{_place(law)}: no example shows '{law.name}' {' or '.join(verdicts)}")
     click.echo(f"{len(examples)} example{'' if len(examples) == 1 else 's'}, {failed} failed")
     if failed:
         return EXIT_VIOLATED
