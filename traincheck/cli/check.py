@@ -12,6 +12,7 @@ import click
 from traincheck.check.checker import Checker, check_traces
 from traincheck.check.law import laws_of, rules_in
 from traincheck.check.verdict import Report, Violation
+from traincheck.cli.choosing import Choice, choosing_options
 from traincheck.cli.common import checking_engine_option, progress, rules_option, traces_argument, warn
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl.load import load_rules
@@ -43,6 +44,7 @@ EXIT_HELD, EXIT_VIOLATED, EXIT_NOTHING_CHECKED = 0, 1, 3
     help="least severity that exits with 1",
 )
 @checking_engine_option
+@choosing_options
 def command(
     traces: tuple[Path, ...],
     sources: tuple[str, ...],
@@ -52,6 +54,7 @@ def command(
     output: Path | None,
     fail_on: str,
     engine: str,
+    choice: Choice,
 ) -> int:
     """Check TRACE… against invariants and say where each run first left the path."""
     if not sources and not rule_paths:
@@ -60,18 +63,19 @@ def command(
         require_writable(output)
     named = (*sources, *rule_paths)
     checked = load_rules(named)
-    checker = Checker(checked, laws_of(checked, rules_in(checked, named)), engine_named(engine))
+    checker = Checker(checked, choice.laws(laws_of(checked, rules_in(checked, named))), engine_named(engine))
     explanations: dict[str, Explanation] = {}
 
     def prove(facts: Facts, violations: Sequence[Violation]) -> None:
         from traincheck.explain import explain_violations  # loads the reference engine, which only this needs
 
-        explanations.update(explain_violations(checked, facts, violations))
+        explanations.update(explain_violations(checked, facts, choice.new(violations)))
 
     hooks = {"on_violations": prove} if explain else {}
     report = check_traces(checker, traces, named, progress=progress, **hooks)
     for line in report.warnings:
         warn(line)
+    choice.settle(report)
     _deliver(report, explanations, format_, output)
     return _status(report, fail_on)
 

@@ -34,6 +34,7 @@ def as_json(report: Report, explanations: Mapping[str, Explanation]) -> dict[str
         "traces": report.traces,
         "invariants": report.sources,
         "summary": summary(report),
+        "known": [violation.law.id for violation in report.known],
         "coverage": [asdict(coverage) for coverage in report.coverage],
         "not_triggered": [{"invariant": law.id, "title": law.invariant.title} for law in report.not_triggered],
         "findings": [
@@ -54,6 +55,7 @@ def summary(report: Report) -> dict[str, Any]:
         "checked": report.checked,
         "held": len(report.held),
         "violated": len(report.violations),
+        "known": len(report.known),
         "not_triggered": len(report.not_triggered),
         "facts": report.facts,
         "seconds": round(report.seconds, 3),

@@ -38,7 +38,7 @@ def render(report: Report, explanations: Mapping[str, Explanation]) -> str:
         if violation.law.next:
             lines.append(f"next: {violation.law.next}")
         failure.text = _clean("\n".join(lines))
-    for law in report.held:
+    for law in [violation.law for violation in report.known] + report.held:
         _case(suite, law, None)
     for law in report.not_triggered:
         ET.SubElement(_case(suite, law, None), "skipped", {"message": "not triggered by this trace"})

@@ -64,9 +64,10 @@ def closing(report: Report) -> Iterator[str]:
     found = findings(report.violations)
     if found:
         yield f"{len(found)} finding{'s' if len(found) > 1 else ''}; the first is the one to read"
+    known = f"{len(report.known)} known, " if report.known else ""
     total = report.checked + len(report.not_triggered)
     yield (
-        f"{len(report.violations)} violated, {len(report.held)} held, {len(report.not_triggered)} not triggered "
+        f"{len(report.violations)} violated, {known}{len(report.held)} held, {len(report.not_triggered)} not triggered "
         f"of {total} invariants; {report.facts} facts in {report.seconds:.1f} s"
     )
     if not report.checked:

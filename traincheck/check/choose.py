@@ -1,0 +1,38 @@
+"""Which laws to ask: `select` and `ignore` take ids, template names, and globs over both."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from traincheck.check.law import Law
+from traincheck.dsl.declare import did_you_mean
+from traincheck.errors import UsageError
+
+Laws = Mapping[str, Sequence[Law]]
+
+
+def choose(laws: Laws, select: Sequence[str], ignore: Sequence[str]) -> tuple[dict[str, list[Law]], list[str]]:
+    """The laws that some pattern of `select` matches (all, without any) and none of `ignore`; the ignore patterns
+    that match nothing.
+
+    Raises UsageError for a pattern of `select` that matches nothing: a typo must not pass for a clean run.
+    """
+    every = [law for group in laws.values() for law in group]
+    for pattern in select:
+        if not any(_matches(law, pattern) for law in every):
+            known = sorted({name for law in every for name in (law.id, law.template.name)})
+            advice = did_you_mean(pattern, known) or "patterns match ids such as 'precedes-1a2b3c4d' and template names"
+            raise UsageError(f"--select '{pattern}' matches no invariant", next_step=advice)
+    chosen = {
+        name: [law for law in group if (not select or _any(law, select)) and not _any(law, ignore)]
+        for name, group in laws.items()
+    }
+    unmatched = [pattern for pattern in ignore if not any(_matches(law, pattern) for law in every)]
+    return {name: group for name, group in chosen.items() if group}, unmatched
+
+
+def _any(law: Law, patterns: Iterable[str]) -> bool:
+    return any(_matches(law, pattern) for pattern in patterns)
+
+
+def _matches(law: Law, pattern: str) -> bool:
+    return fnmatchcase(law.id, pattern) or fnmatchcase(law.template.name, pattern)
