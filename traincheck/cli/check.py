@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from traincheck.check.checker import Checker, check_traces
-from traincheck.check.law import laws_of, rules_in
+from traincheck.check.law import Law, laws_of, rules_in
 from traincheck.check.verdict import Report, Violation
 from traincheck.cli.choosing import Choice, choosing_options
 from traincheck.cli.common import checking_engine_option, progress, rules_option, traces_argument, warn
 from traincheck.datalog.engine import engine_named
-from traincheck.dsl.load import load_rules
+from traincheck.dsl.load import is_translation, load_rules
 from traincheck.errors import UsageError
 from traincheck.facts import Facts
 from traincheck.files import require_writable, write_whole
@@ -53,7 +53,7 @@ def command(
     format_: str,
     output: Path | None,
     fail_on: str,
-    engine: str,
+    engine: str | None,
     choice: Choice,
 ) -> int:
     """Check TRACE… against invariants and say where each run first left the path."""
@@ -63,7 +63,8 @@ def command(
         require_writable(output)
     named = (*sources, *rule_paths)
     checked = load_rules(named)
-    checker = Checker(checked, choice.laws(laws_of(checked, rules_in(checked, named))), engine_named(engine))
+    laws = choice.laws(laws_of(checked, rules_in(checked, named)))
+    checker = Checker(checked, laws, engine_named(engine or _best_engine(laws)))
     explanations: dict[str, Explanation] = {}
 
     def prove(facts: Facts, violations: Sequence[Violation]) -> None:
@@ -98,3 +99,9 @@ def _status(report: Report, fail_on: str) -> int:
     if any(_LEVELS.index(v.law.invariant.severity) >= _LEVELS.index(fail_on) for v in report.violations):
         return EXIT_VIOLATED
     return EXIT_HELD if report.checked else EXIT_NOTHING_CHECKED
+
+
+def _best_engine(laws: Mapping[str, Sequence[Law]]) -> str:
+    """Imported invariants may pair everything with everything, which wants an engine that filters early and spills."""
+    translated = any(is_translation(law.template) for group in laws.values() for law in group[:1])
+    return "duckdb" if translated else "columns"

@@ -16,9 +16,8 @@ engine_option = click.option(
 checking_engine_option = click.option(
     "--engine",
     type=click.Choice(["columns", "duckdb", "pydatalog"]),
-    default="columns",
-    show_default=True,
-    help="which Datalog engine answers; all give the same answers, pydatalog is the reference, for small traces",
+    help="which Datalog engine answers; all give the same answers, pydatalog is the reference, for small traces  "
+    "[default: columns; duckdb for invariants of the original]",
 )
 
 rules_option = click.option(
