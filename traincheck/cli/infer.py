@@ -1,6 +1,6 @@
 """`traincheck infer`: learn invariants from known-good runs."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 
 import click
@@ -66,10 +66,19 @@ def command(
         for line in sorted(_reason(item) for item in learned.dropped):
             click.echo(line)
     click.echo(
-        f"{target}: {len(learned.kept)} invariants from {len(runs)} runs, {len(learned.dropped)} hypotheses dropped",
+        f"{target}: {_counted(learned.kept, 'invariant')} from {_counted(runs, 'run')}, "
+        f"{_counted(learned.dropped, 'hypothesis', 'hypotheses')} dropped",
         err=True,
     )
+    if not learned.kept:
+        warn(
+            "nothing was learned; --why-not tells why each hypothesis was dropped, more or longer runs give more evidence"
+        )
     return 0
+
+
+def _counted(things: Sized, one: str, many: str | None = None) -> str:
+    return f"{len(things)} {one if len(things) == 1 else many or one + 's'}"
 
 
 def _chosen(checked: Checked, names: Sequence[str], rule_paths: Sequence[str]) -> list[Template]:

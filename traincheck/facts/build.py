@@ -41,15 +41,16 @@ def _array(column: Any, kind: Any) -> Any:
 
 
 def _texts(process: RawProcess, ids: Any) -> Any:
-    """The words that `ids` stand for, null for NULL."""
+    """The words that `ids` stand for, null for NULL and for words that a torn stream has lost."""
     found = np.asarray(ids)
     return _words(process.texts, found)
 
 
 def _words(words: Any, indices: Any) -> Any:
     found = np.asarray(indices).astype(np.int32)
+    absent = (found < 0) | (found >= len(words))
     return pa.DictionaryArray.from_arrays(
-        pa.array(found, mask=found == NULL), pa.array(list(words) or [""], type=pa.string())
+        pa.array(np.where(absent, 0, found), mask=absent), pa.array(list(words) or [""], type=pa.string())
     ).cast(pa.string())
 
 

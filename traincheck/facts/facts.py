@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from traincheck.errors import TraceError
 from traincheck.facts.build import build, relation_schema
-from traincheck.facts.raw import RawProcess, last_rows
+from traincheck.facts.pending import settled
+from traincheck.facts.raw import RawProcess
 from traincheck.facts.spans import with_imported
 from traincheck.schema import RELATIONS
 from traincheck.trace import ProcessReader, TraceReader
@@ -78,13 +78,11 @@ def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
         for name, table in tables.items()
         if name not in ("process", "names")
     }
-    calls = families["calls"]
-    # a call that was open at a flush has another row, without an exit, which may come before or after its own
-    calls = {name: column[np.argsort(calls["exit"], kind="stable")] for name, column in calls.items()}
-    last = last_rows(calls["enter"])
-    families["calls"] = {name: column[last] for name, column in calls.items()}
+    calls = families["calls"] = settled(families["calls"])
     info = dict(zip(tables["process"]["key"].to_pylist(), tables["process"]["value"].to_pylist(), strict=True))
     process = RawProcess(index, reader.name, families, tables["names"]["text"].to_pylist(), reader.torn, info)
-    if process.torn:
+    if max(process.families["calls"]["api"], default=-1) >= len(process.texts):
+        warnings.append(f"{reader.name} lost the end of its stream 'names': what it named is absent from the facts")
+    elif process.torn:
         warnings.append(f"{reader.name} did not end normally: read up to its last whole batch")
     return with_imported(process)

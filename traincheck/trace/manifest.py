@@ -77,6 +77,12 @@ def read_manifest(trace: Path) -> Manifest:
     return Manifest(
         settings=document.get("settings") or {},
         format_version=version,
-        schema_version=int(document.get("schema_version", SCHEMA_VERSION)),
+        schema_version=_whole(document.get("schema_version", SCHEMA_VERSION), where),
         traincheck=str(document.get("traincheck", "")),
     )
+
+
+def _whole(value: object, where: str) -> int:
+    if isinstance(value, int):
+        return value
+    raise TraceError(f"the manifest's schema_version is {value!r}, not a number", where=where, next_step="collect again")

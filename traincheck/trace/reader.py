@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -21,13 +22,17 @@ class StreamReader:
         self.path = path
         self.family = family
         self.ended = False
+        self.behind = False
         self._offset = 0
         self._schema: Any = None
         self._expected = arrow_schema(family)
 
-    def poll(self) -> Any:
-        """The rows that were added since the last call, as a table with the family's columns."""
-        batches = list(self._new_batches())
+    def poll(self, most_bytes: int | None = None) -> Any:
+        """The rows that were added since the last call, as a table with the family's columns.
+
+        `most_bytes` bounds about how much is read of the file; `behind` tells whether that left something.
+        """
+        batches = list(self._new_batches(most_bytes))
         if not batches:
             return self._expected.empty_table()
         table = pa.Table.from_batches(batches)
@@ -45,12 +50,20 @@ class StreamReader:
         """Whether the stream lacks its end mark: it is still growing, or its process was killed."""
         return self.path.exists() and not self.ended
 
-    def _new_batches(self) -> Iterator[Any]:
+    def _new_batches(self, most_bytes: int | None) -> Iterator[Any]:
         if self.ended or not self.path.exists():
             return
+        offset = self._offset
+        yield from self._read(most_bytes)
+        while self.behind and self._offset == offset and most_bytes is not None:
+            most_bytes *= 2  # a batch is larger than what we meant to read
+            yield from self._read(most_bytes)
+
+    def _read(self, most_bytes: int | None) -> Iterator[Any]:
         with self.path.open("rb") as file:
             file.seek(self._offset)
-            data = file.read()
+            data = file.read(-1 if most_bytes is None else most_bytes)
+        self.behind = most_bytes is not None and len(data) == most_bytes
         source = pa.BufferReader(pa.py_buffer(data))
         whole = 0
         while True:
@@ -66,6 +79,12 @@ class StreamReader:
                     yield pa.ipc.read_record_batch(message, self._schema)
             except (EOFError, OSError, pa.ArrowInvalid):
                 break
+            except (pa.ArrowException, UnicodeDecodeError) as error:
+                raise TraceError(
+                    f"the stream '{self.path.name}' is damaged",
+                    where=str(self.path.parent),
+                    next_step="copy or collect the trace again",
+                ) from error
         self._offset += whole
 
 
@@ -77,9 +96,17 @@ class ProcessReader:
         self.name = folder.name
         self._streams = {name: StreamReader(folder / (name + SUFFIX), family) for name, family in FAMILIES.items()}
 
-    def poll(self) -> Mapping[str, Any]:
-        """New rows of every family; families that others refer to are read last, so no reference dangles."""
-        return {name: self._streams[name].poll() for name in reversed(self._streams)}
+    def poll(self, most_bytes: Mapping[str, int] = MappingProxyType({})) -> Mapping[str, Any]:
+        """New rows of every family; families that others refer to are read last, so no reference dangles.
+
+        `most_bytes` bounds, for some families, about how much is read of their files.
+        """
+        return {name: self._streams[name].poll(most_bytes.get(name)) for name in reversed(self._streams)}
+
+    @property
+    def behind(self) -> list[str]:
+        """The families of which the last `poll` left rows unread."""
+        return [name for name, stream in self._streams.items() if stream.behind]
 
     @property
     def torn(self) -> bool:
