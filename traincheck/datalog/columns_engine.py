@@ -19,6 +19,7 @@ from traincheck.datalog.kernels import Index
 from traincheck.datalog.plan import PlannedRule, PlannedStratum, plan
 from traincheck.datalog.program import Atom, Constant, Negation, Program, Variable, Wildcard
 from traincheck.datalog.relations import Table
+from traincheck.schema import ColumnType
 
 __all__ = ["ColumnsEngine", "Compiled"]
 
@@ -40,8 +41,12 @@ class ColumnsEngine:
 class Compiled:
     """A program planned for its goals, to be run on any number of sets of facts; keeps the words it has seen."""
 
-    def __init__(self, program: Program, goals: Sequence[str], codes: Codes | None = None) -> None:
+    def __init__(
+        self, program: Program, goals: Sequence[str], codes: Codes | None = None, carried: Iterable[str] = ()
+    ) -> None:
+        """What `carried` predicates have held in one run holds in all later ones."""
         self._plan = plan(program, goals)
+        self._carried: dict[str, Table | None] = dict.fromkeys(carried)
         self._goals = list(goals)
         self._codes = codes or Codes()
         self._fixed: dict[str, Table] = {}
@@ -53,6 +58,10 @@ class Compiled:
     def base(self) -> Sequence[str]:
         """The base relations that the goals need."""
         return self._plan.base
+
+    def types(self, predicate: str) -> Sequence[ColumnType]:
+        """The types of a predicate's columns."""
+        return self._plan.columns[predicate]
 
     def fix(self, facts: Mapping[str, pa.Table]) -> None:
         """Base relations that are the same for every run."""
@@ -78,7 +87,11 @@ class Compiled:
             return
         for predicate in stratum.predicates:
             found = [self._head(rule, runner.run(self._bodies[id(rule)], {})) for rule in stratum.of(predicate)]
+            earlier = self._carried.get(predicate)
+            found += [earlier] if earlier is not None else []
             tables[predicate] = _merged(found, len(self._plan.columns[predicate]))
+            if predicate in self._carried:
+                self._carried[predicate] = tables[predicate]
 
     def _iterate(self, stratum: PlannedStratum, runner: BodyRunner, tables: dict[str, Table]) -> None:
         """Semi-naive: each round joins what the last round added with everything known."""

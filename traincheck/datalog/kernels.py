@@ -112,10 +112,10 @@ class Index:
         keys, known = self._packing.find(columns)
         if self._sorted is not None:
             position = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
-            return known & (self._sorted[position] == keys)
+            return np.asarray(known & (self._sorted[position] == keys))
         if self._order is not None:
-            return known & (self._counts[keys] > 0)
-        return known & (self._table[keys] >= 0)
+            return np.asarray(known & (self._counts[keys] > 0))
+        return np.asarray(known & (self._table[keys] >= 0))
 
     def count(self, columns: Sequence[Column]) -> Column:
         """For each probing row how many rows here have its key."""

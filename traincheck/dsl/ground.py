@@ -68,11 +68,11 @@ def example_rule(grounding: Grounding, lowering: Lowering) -> Rule:
     """`example(PW..., E...) :- when, closed.`"""
     template = grounding.template
     head = Atom(grounding.example, variables(grounding.when_parameters + grounding.key))
-    final = () if _is_final(template) else (closing_literal(template.within),)
+    final = () if is_final(template) else (closing_literal(template.within),)
     return Rule(head, (*lowering.body(template.when), *final))
 
 
-def _is_final(template: Template) -> bool:
+def is_final(template: Template) -> bool:
     """A `never` that asks for facts only is violated as soon as they are there, whatever comes later."""
     return not template.expect and not any(isinstance(formula, Not | CountOf) for formula in template.when)
 
