@@ -17,6 +17,8 @@ _COMMANDS = {
     "collect": "collect",
     "infer": "infer",
     "check": "check",
+    "diff": "diff",
+    "explain": "explain",
     "query": "query",
     "rules": "rules",
     "import": "import_",

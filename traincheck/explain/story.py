@@ -35,7 +35,7 @@ def _sections(explanation: Explanation) -> Iterator[Told]:
     if explanation.evidence:
         yield Told("learned from " + _evidence(explanation.evidence))
     if explanation.about:
-        yield Told("about: " + " ".join(explanation.about.split()))
+        yield Told(f"about: {_about(explanation.about)}")
 
 
 def _proof(nodes: Sequence[Node], seen: set[str], depth: int, marked: bool) -> Iterator[Told]:
@@ -116,6 +116,13 @@ def _with_note(node: Node) -> str:
 def _fact(fact: Fact) -> Told:
     inside = "inside " + " > ".join(f"'{api}'" for api in fact.path[:-1])
     return Told(fact.text, (Told(inside),) if len(fact.path) > 1 else ())
+
+
+def _about(text: str) -> str:
+    """The documentation in one line, without its example: here is one."""
+    before, _, rest = " ".join(text.split()).partition("Example: ")
+    _, doubt, after = rest.partition("Known false positives: ")
+    return f"{before}{doubt}{after}".strip()
 
 
 def _evidence(evidence: dict[str, float]) -> str:
