@@ -71,9 +71,7 @@ def command(
         err=True,
     )
     if not learned.kept:
-        warn(
-            "nothing was learned; --why-not tells why each hypothesis was dropped, more or longer runs give more evidence"
-        )
+        warn("nothing was learned: --why-not tells why; more or longer runs give more evidence")
     return 0
 
 

@@ -78,10 +78,11 @@ def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
         for name, table in tables.items()
         if name not in ("process", "names")
     }
-    calls = families["calls"] = settled(families["calls"])
+    families["calls"] = settled(families["calls"])
     info = dict(zip(tables["process"]["key"].to_pylist(), tables["process"]["value"].to_pylist(), strict=True))
     process = RawProcess(index, reader.name, families, tables["names"]["text"].to_pylist(), reader.torn, info)
-    if max(process.families["calls"]["api"], default=-1) >= len(process.texts):
+    apis = families["calls"]["api"]
+    if len(apis) and apis.max() >= len(process.texts):
         warnings.append(f"{reader.name} lost the end of its stream 'names': what it named is absent from the facts")
     elif process.torn:
         warnings.append(f"{reader.name} did not end normally: read up to its last whole batch")

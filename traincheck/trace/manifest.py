@@ -85,4 +85,6 @@ def read_manifest(trace: Path) -> Manifest:
 def _whole(value: object, where: str) -> int:
     if isinstance(value, int):
         return value
-    raise TraceError(f"the manifest's schema_version is {value!r}, not a number", where=where, next_step="collect again")
+    raise TraceError(
+        f"the manifest's schema_version is {value!r}, not a number", where=where, next_step="collect again"
+    )
