@@ -83,11 +83,12 @@ def _of_variables(process: RawProcess, key: str) -> Triple:
     """What the records of a variable say of it because of whose they are."""
     rows, variables = process.families["records"], process.families["variables"]
     column, read = ("name", str) if key == "var_name" else ("kind", type_of)
+    there = rows["variable"] != NULL
+    spoken_of = np.isin(variables["id"], rows["variable"][there])
     known = {
         int(number): plain(read(process.texts[word]))
-        for number, word in zip(variables["id"], variables[column], strict=True)
+        for number, word in zip(variables["id"][spoken_of], variables[column][spoken_of], strict=True)
     }
-    there = rows["variable"] != NULL
     values = [known[int(number)] for number in rows["variable"][there]]
     return rows["id"][there], pa.array([key] * len(values), pa.string()), pa.array(values, pa.string())
 
