@@ -70,3 +70,11 @@ def test_a_baseline_that_is_none_is_refused(shell: Shell, tiny: Tiny, tmp_path: 
     assert "not a baseline" in shell.refuses(*check, bad)
     assert "version 99" in shell.refuses(*check, newer)
     assert "cannot read: No such file" in shell.refuses(*check, tmp_path / "missing.json")
+
+
+def test_why_not_tells_which_condition_has_no_fact(shell: Shell, tiny: Tiny) -> None:
+    check = ("check", tiny.clean, "-i", tiny.invariants, "--rules", "torch")
+    status, out, err = shell(*check, "--why-not", "clip_before_step")
+    assert (status, err) == (0, "")
+    assert '[missing] does(K, "clip"): the trace has no such fact' in out
+    assert "no invariant 'clip_before' among those to check" in shell.refuses(*check, "--why-not", "clip_before")

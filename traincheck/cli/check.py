@@ -2,69 +2,90 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from traincheck.check.checker import Checker, check_traces
+from traincheck.check.incremental import Incremental
 from traincheck.check.law import Law, laws_of, rules_in
 from traincheck.check.verdict import Report, Violation
 from traincheck.cli.choosing import Choice, choosing_options
-from traincheck.cli.common import checking_engine_option, progress, rules_option, traces_argument, warn
+from traincheck.cli.common import checking_engine_option, fail_on_option, progress, rules_option, traces_argument, warn
+from traincheck.cli.live import Teller
+from traincheck.cli.outcome import EXIT_HELD, deliver, status_of
+from traincheck.cli.whynot import tell_why_not
 from traincheck.datalog.engine import engine_named
+from traincheck.dsl.checker import Checked
 from traincheck.dsl.load import is_translation, load_rules
 from traincheck.errors import UsageError
 from traincheck.facts import Facts
-from traincheck.files import require_writable, write_whole
-from traincheck.report import FORMATS, render
+from traincheck.files import require_writable
+from traincheck.report import FORMATS
 
 if TYPE_CHECKING:
     from traincheck.explain import Explanation
-
-_LEVELS = ("note", "warning", "error")
-
-EXIT_HELD, EXIT_VIOLATED, EXIT_NOTHING_CHECKED = 0, 1, 3
 
 
 @click.command("check")
 @traces_argument
 @click.option("-i", "--invariants", "sources", multiple=True, metavar="FILE", help="invariants and rules to check")
 @rules_option
+@click.option("--follow", is_flag=True, help="check one trace while it is written, and end when its run has ended")
 @click.option("--explain", is_flag=True, help="prove each violation and show what came nearest to holding")
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="write the report here instead of to standard output")
-@click.option(
-    "--fail-on",
-    type=click.Choice(_LEVELS),
-    default="warning",
-    show_default=True,
-    help="least severity that exits with 1",
-)
+@fail_on_option
 @checking_engine_option
+@click.option("--why-not", multiple=True, metavar="ID", help="tell only why this invariant is not triggered")
 @choosing_options
 def command(
     traces: tuple[Path, ...],
     sources: tuple[str, ...],
     rule_paths: tuple[str, ...],
+    follow: bool,
     explain: bool,
     format_: str,
     output: Path | None,
     fail_on: str,
     engine: str | None,
+    why_not: tuple[str, ...],
     choice: Choice,
 ) -> int:
     """Check TRACE… against invariants and say where each run first left the path."""
     if not sources and not rule_paths:
         raise UsageError("there is nothing to check against", next_step="add -i FILE or --rules PACK")
+    if follow and len(traces) != 1:
+        raise UsageError("only one trace can be followed", next_step="start one 'traincheck check --follow' for each")
     if output is not None:
         require_writable(output)
     named = (*sources, *rule_paths)
     checked = load_rules(named)
     laws = choice.laws(laws_of(checked, rules_in(checked, named)))
-    checker = Checker(checked, laws, engine_named(engine or _best_engine(laws)))
+    solver = engine_named(engine or _best_engine(laws))
+    if why_not:
+        tell_why_not(checked, laws, traces, why_not, solver)
+        return EXIT_HELD
+    explanations: Mapping[str, Explanation]
+    if follow:
+        teller = Teller(checked, choice, explain)
+        report, explanations = _follow(traces[0], Incremental(checked, laws), named, teller), teller.explanations
+    else:
+        report, explanations = _check(checked, Checker(checked, laws, solver), traces, named, explain, choice)
+    for line in report.warnings:
+        warn(line)
+    choice.settle(report)
+    deliver(report, explanations, format_, output)
+    return status_of(report, fail_on)
+
+
+def _check(
+    checked: Checked, checker: Checker, traces: Sequence[Path], named: Sequence[str], explain: bool, choice: Choice
+) -> tuple[Report, Mapping[str, Explanation]]:
+    """Check traces that are there."""
     explanations: dict[str, Explanation] = {}
 
     def prove(facts: Facts, violations: Sequence[Violation]) -> None:
@@ -73,32 +94,17 @@ def command(
         explanations.update(explain_violations(checked, facts, choice.new(violations)))
 
     hooks = {"on_violations": prove} if explain else {}
-    report = check_traces(checker, traces, named, progress=progress, **hooks)
-    for line in report.warnings:
-        warn(line)
-    choice.settle(report)
-    _deliver(report, explanations, format_, output)
-    return _status(report, fail_on)
+    return check_traces(checker, traces, named, progress=progress, **hooks), explanations
 
 
-def _deliver(report: Report, explanations: Mapping[str, Explanation], format_: str, output: Path | None) -> None:
-    """Write the report where it is wanted; on a terminal the text is a tree."""
-    if output is not None:
-        write_whole(output, render(format_, report, explanations))
-    elif format_ == "text" and sys.stdout.isatty():
-        from rich.console import Console
+def _follow(trace: Path, incremental: Incremental, named: Sequence[str], teller: Teller) -> Report:
+    """Check a trace as it grows; an interrupt ends the following, not the report."""
+    from traincheck.check.follow import Follower
 
-        from traincheck.report.terminal import print_report
-
-        print_report(report, explanations, Console(highlight=False))
-    else:
-        click.echo(render(format_, report, explanations), nl=False)
-
-
-def _status(report: Report, fail_on: str) -> int:
-    if any(_LEVELS.index(v.law.invariant.severity) >= _LEVELS.index(fail_on) for v in report.violations):
-        return EXIT_VIOLATED
-    return EXIT_HELD if report.checked else EXIT_NOTHING_CHECKED
+    follower = Follower(trace, incremental, named, told=teller)
+    with suppress(KeyboardInterrupt):
+        follower.run()
+    return follower.finish()
 
 
 def _best_engine(laws: Mapping[str, Sequence[Law]]) -> str:
