@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Learn from healthy runs of each case, check other healthy runs and the faulty one, and print what was found.
 
-    python bench/silent_errors/run.py [--case NAME]... [--full] [--jobs N] [--work DIR] [--json FILE] [--markdown FILE]
+    python bench/silent_errors/run.py [--case NAME]... [--full] [--rules FILE]... [--jobs N] [--work DIR]
+                                      [--json FILE] [--markdown FILE]
 
 It speaks to TrainCheck only through its command line and its JSON report. A case is found when a violation of severity
 warning or above names one of the case's words; "packs" says whether the shipped rules of torch find it without any
@@ -78,6 +79,7 @@ class Case:
         self.exe = args.exe.split()
         self.full = args.full
         self.packs: list[str] = args.pack
+        self.rules = [part for name in args.rules for part in ("--rules", name)]
         self.timeout = args.timeout
         self.script = str(HERE / "cases" / spec["script"])
         self.learned = self.work / "learned.rules"
@@ -104,16 +106,16 @@ class Case:
         references = [self.work / f"reference-{index}" for index in range(len(self.spec["references"]))]
         for trace, extra in zip(references, self.spec["references"], strict=True):
             self._call(["collect", "-o", trace, self.script, *extra])
-        self._call(["infer", *references, "-o", self.learned])
+        self._call(["infer", *references, *self.rules, "-o", self.learned])
         row.invariants = sum(line.startswith("invariant ") for line in self.learned.read_text().splitlines())
 
     def _target(self, name: str, extra: Sequence[str], status: int) -> list[dict[str, Any]]:
         """The reports on one run: by what was learned, and by the packs."""
         trace = self.work / name
         packs = [part for pack in self.packs for part in ("--rules", pack)]
-        selective = [] if self.full else ["--invariants", self.learned, *packs]
+        selective = [] if self.full else ["--invariants", self.learned, *self.rules, *packs]
         self._call(["collect", "-o", trace, *selective, self.script, *extra], (status,))
-        reports = [self._check(trace, f"{name}-learned", ["-i", self.learned])]
+        reports = [self._check(trace, f"{name}-learned", ["-i", self.learned, *self.rules])]
         return [*reports, self._check(trace, f"{name}-packs", packs) if packs else {"violations": []}]
 
     def _check(self, trace: Path, name: str, laws: Sequence[object]) -> dict[str, Any]:
@@ -196,6 +198,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the rows here")
     parser.add_argument("--markdown", type=Path, help="write the table here")
     parser.add_argument("--pack", action="append", help="rule packs to try without references (default: torch)")
+    parser.add_argument("--rules", action="append", default=[], help="templates to learn from beside the standard ones")
     parser.add_argument("--exe", default=f"{Path(sys.executable).parent / 'traincheck'}", help="the program to run")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for one command")
     args = parser.parse_args()
