@@ -92,7 +92,7 @@ class Changes:
                         self._grad,
                         variable.grad_print,
                         variable.grad_norm,
-                        variable.grad_class,
+                        self._none if variable.grad_print == NO_GRADIENT else variable.grad_class,
                         _BEFORE_STEP,
                     )
 
