@@ -17,6 +17,7 @@ _COMMANDS = {
     "collect": "collect",
     "infer": "infer",
     "check": "check",
+    "run": "run",
     "diff": "diff",
     "explain": "explain",
     "query": "query",

@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
 
 import click
 
@@ -38,22 +40,52 @@ def prepare_output(output: Path) -> None:
         ) from error
 
 
-def run_collected(settings: Settings, program: list[str]) -> int:
-    """Run Python on `program` with the collector inside; returns its exit status, 128 + n for signal n."""
+class Collected:
+    """A training process with the collector inside; while it is entered, signals are the process's to answer."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
+        self._child = child
+        self._before: list[tuple[signal.Signals, Any]] = []
+
+    def __enter__(self) -> Self:
+        # the child gets the terminal's interrupts itself; a signal sent to us alone is passed on
+        answers: dict[signal.Signals, Any] = {
+            signal.SIGINT: signal.SIG_IGN,
+            signal.SIGTERM: lambda number, _: self._child.send_signal(number),
+        }
+        self._before = [(number, signal.signal(number, answer)) for number, answer in answers.items()]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.wait()
+        for number, answer in self._before:
+            signal.signal(number, answer)
+
+    def poll(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self._child.poll()
+
+    def status(self) -> int:
+        """Wait for its end; its exit status, 128 + n for signal n."""
+        status = self._child.wait()
+        return 128 - status if status < 0 else status
+
+
+def start_collected(
+    settings: Settings, program: list[str], variables: Mapping[str, str] = MappingProxyType({})
+) -> Collected:
+    """Start Python on `program` with the collector inside."""
     settings.trace.mkdir(parents=True, exist_ok=True)
     settings.manifest().write(settings.trace)
-    environment = dict(os.environ)
+    environment = {**os.environ, **variables}
     settings.export(environment)
-    with subprocess.Popen([sys.executable, *program], env=environment) as child:
-        # the child gets the terminal's interrupts itself; a signal sent to us alone is passed on
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        terminate = signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number))
-        try:
-            status = child.wait()
-        finally:
-            signal.signal(signal.SIGINT, interrupt)
-            signal.signal(signal.SIGTERM, terminate)
-    return 128 - status if status < 0 else status
+    return Collected(subprocess.Popen([sys.executable, *program], env=environment))
+
+
+def run_collected(settings: Settings, program: list[str]) -> int:
+    """Run Python on `program` with the collector inside; returns its exit status, 128 + n for signal n."""
+    with start_collected(settings, program) as training:
+        return training.status()
 
 
 def needs_for(sources: Sequence[str]) -> Needs:
@@ -67,7 +99,7 @@ def needs_for(sources: Sequence[str]) -> Needs:
     return needs_of(checked, checked.rules.values())
 
 
-class _PythonLike(click.Command):
+class PythonLike(click.Command):
     """Ends our options where Python ends its own: at the script, or behind `-m MODULE`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -84,7 +116,7 @@ class _PythonLike(click.Command):
 
 @click.command(
     "collect",
-    cls=_PythonLike,
+    cls=PythonLike,
     context_settings={"allow_interspersed_args": False},
     short_help="Run a training script and record what it does.",
 )

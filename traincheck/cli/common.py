@@ -13,6 +13,16 @@ engine_option = click.option(
     help="which Datalog engine answers; pydatalog is the reference, for small traces",
 )
 
+LEVELS = ("note", "warning", "error")
+
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice(LEVELS),
+    default="warning",
+    show_default=True,
+    help="least severity that exits with 1",
+)
+
 checking_engine_option = click.option(
     "--engine",
     type=click.Choice(["columns", "duckdb", "pydatalog"]),

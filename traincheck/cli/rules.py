@@ -84,7 +84,7 @@ def test_rules(files: Sequence[str], engine: str) -> int:
     """
     # loads the engines, which only this needs
     from traincheck.check.examples import missing, run_examples
-    from traincheck.cli.check import EXIT_HELD, EXIT_NOTHING_CHECKED, EXIT_VIOLATED
+    from traincheck.cli.outcome import EXIT_HELD, EXIT_NOTHING_CHECKED, EXIT_VIOLATED
 
     asked = {file.resolve() for path in files for file in rule_files(path)} or set(standard_files())
     checked = load_rules(files)

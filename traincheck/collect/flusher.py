@@ -32,6 +32,8 @@ class Flusher:
         """Held while rows are written; a fork waits for it, as the child would inherit Arrow in mid-work."""
         self._wake = threading.Event()
         self._stopped = False
+        self.cut_short = False
+        """Whether the run is ended from outside, so that what belongs to its end was never to come."""
         self._numbered = 0
         self._thread: threading.Thread | None = None
 
@@ -40,6 +42,12 @@ class Flusher:
         self._thread = threading.Thread(target=self._run, name="traincheck-flush", daemon=True)
         self._thread.start()
         self._monitor.step_ended = self._wake.set
+
+    def flush(self) -> None:
+        """Write all waiting rows now, on the calling thread."""
+        with self.lock:
+            if not self._stopped:
+                self._flush()
 
     def stop(self) -> None:
         """The process ends: write what is left and close the streams."""
@@ -91,8 +99,9 @@ class Flusher:
 
     def _end(self) -> None:
         if self._writer is not None:
-            self._writer["process"].write_rows([("outcome", "ended")])
-            self._writer["marks"].write_packed([self._mark(self._monitor.buffers.next_id(), MARK_END)])
+            if not self.cut_short:
+                self._writer["process"].write_rows([("outcome", "ended")])
+                self._writer["marks"].write_packed([self._mark(self._monitor.buffers.next_id(), MARK_END)])
             self._writer.close()
 
     def _describe(self) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 
+from traincheck.collect.brake import VARIABLE, Brake
 from traincheck.collect.flusher import Flusher
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.settings import Settings
@@ -24,6 +25,9 @@ class _Running:
         try:
             self.targets.install()
             self.flusher.start()
+            if os.environ.get(VARIABLE):
+                brake = Brake(settings.trace, self.flusher)
+                self.monitor.step_ended = lambda: brake(self.monitor.steps.step)
         except BaseException:
             self.monitor.close()
             self.targets.remove()

@@ -23,8 +23,10 @@ _DISTINCT = frozenset(("subclass", "invokes"))
 class Batch(Mapping[str, Any]):
     """The facts of some closed steps; relations that no step owns are as they are known so far."""
 
-    def __init__(self, path: Path, parts: Sequence[Part]) -> None:
+    def __init__(self, path: Path, parts: Sequence[Part], before: int | None) -> None:
+        """`before` is the step at which the facts end; None for the last of a trace."""
         self.path = path
+        self.before = before
         self.parts = parts
         self._tables: dict[str, Any] = {}
 
@@ -77,19 +79,25 @@ class GrowingTrace:
         With `final` nothing more will be written: everything that is left, closed or not.
         """
         if final:
-            return self._batch([END] * len(self.processes))
-        mains = [process for process in self.processes if not process.worker]
+            return Batch(self.path, [process.take(END) for process in self.processes], None)
+        mains = _stepping(self.processes)
         if not mains or not _all_ranks(mains):
             return None
-        cuts = _next_cuts(mains, most_events)
-        if cuts is None:
+        step = _next_cut(mains, most_events)
+        if step is None:
             return None
-        ends = iter(cuts)
-        return self._batch([process.safe_end() if process.worker else next(ends) for process in self.processes])
+        parts = [
+            process.take(process.cuts.get(step, END)) if process in mains else process.take(process.safe_end(), False)
+            for process in self.processes
+        ]
+        return Batch(self.path, parts, step)
 
-    def _batch(self, ends: Sequence[int]) -> Batch:
-        parts = [process.take(end) for process, end in zip(self.processes, ends, strict=True)]
-        return Batch(self.path, parts)
+
+def _stepping(processes: Sequence[GrowingProcess]) -> list[GrowingProcess]:
+    """The processes whose steps count; one that only starts those that train has none that anybody waits for."""
+    mains = [process for process in processes if not process.worker]
+    training = any(process.trains for process in mains)
+    return [process for process in mains if process.trains or process.world > 1 or not training]
 
 
 def _all_ranks(mains: Sequence[GrowingProcess]) -> bool:
@@ -98,8 +106,8 @@ def _all_ranks(mains: Sequence[GrowingProcess]) -> bool:
     return all(len(ranks) >= process.world for process in mains)
 
 
-def _next_cuts(mains: Sequence[GrowingProcess], most_events: int | None) -> list[int] | None:
-    """Where to cut each process: before the last step that all can be cut at, or the first with enough before it."""
+def _next_cut(mains: Sequence[GrowingProcess], most_events: int | None) -> int | None:
+    """The step to cut before: the last one that all can be cut at, or the first with enough before it."""
     for process in mains:
         process.find_cuts()
     good = sorted(
@@ -107,8 +115,7 @@ def _next_cuts(mains: Sequence[GrowingProcess], most_events: int | None) -> list
     )
     if not good:
         return None
-    chosen = good[-1]
-    if most_events is not None:
-        enough = (step for step in good if sum(process.events_before(step) for process in mains) >= most_events)
-        chosen = next(enough, chosen)
-    return [process.cuts.get(chosen, END) for process in mains]
+    if most_events is None:
+        return good[-1]
+    enough = (step for step in good if sum(process.events_before(step) for process in mains) >= most_events)
+    return next(enough, good[-1])

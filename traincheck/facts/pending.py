@@ -30,7 +30,10 @@ Rows = dict[str, Any]
 
 @dataclass(frozen=True)
 class Part:
-    """The events of one process from `first` on and before `end`; `earlier` numbers calls on from those before."""
+    """Events of one process; its steps are those that begin from `first` on and before `end`.
+
+    `earlier` numbers calls on from those that were taken before.
+    """
 
     process: RawProcess
     first: int
@@ -66,10 +69,12 @@ class GrowingProcess:
         self.reader = reader
         self.cuts: dict[int, int] = {}
         self.behind = False
+        self.gone = False
         self._info: dict[str, str] = {}
         self._texts: list[str] = []
         self._rows: dict[str, Rows] = {}
         self._taken_to = 0
+        self._steps_to = 0
         self._read_to = END
         self._counted: dict[int, int] = {}
         self._counted_turns: dict[tuple[int, int], int] = {}
@@ -101,8 +106,13 @@ class GrowingProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether the process said that it ended, and everything was read."""
-        return not self.behind and bool((self._rows["marks"]["kind"] == MARK_END).any())
+        """Whether the process said that it ended, or is known to be gone, and everything was read."""
+        return not self.behind and (self.gone or bool((self._rows["marks"]["kind"] == MARK_END).any()))
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has begun a second step."""
+        return bool((self._rows["marks"]["kind"] == MARK_STEP).any())
 
     def poll(self, most_bytes: int | None) -> bool:
         """Read what was added, at most about `most_bytes` of each family of events; whether there was anything."""
@@ -180,8 +190,11 @@ class GrowingProcess:
                 exits[left] = calls["enter"][left]
         return calls["enter"], np.maximum.accumulate(exits)
 
-    def take(self, end: int) -> "Part":
-        """Remove and return the events before `end`, with what is known of everything that lasts."""
+    def take(self, end: int, stepping: bool = True) -> "Part":
+        """Remove and return the events before `end`, with what is known of everything that lasts.
+
+        A process that is not `stepping` keeps its steps to itself for now: nobody waits for them.
+        """
         taken: dict[str, Rows] = {}
         for family, rows in self._rows.items():
             if family in _KEYS:
@@ -191,9 +204,10 @@ class GrowingProcess:
             else:
                 taken[family] = rows
         taken["calls"] = settled(taken["calls"])
-        first, self._taken_to = self._taken_to, end
+        self._taken_to = end
+        first, self._steps_to = self._steps_to, end if stepping else self._steps_to
         process = RawProcess(self.index, self.name, taken, list(self._texts), self.reader.torn, dict(self._info))
-        return Part(with_imported(process), first, end, self._count(taken["calls"]))
+        return Part(with_imported(process), first, self._steps_to, self._count(taken["calls"]))
 
     def _count(self, calls: Rows) -> Mapping[str, Any]:
         """For each call, by entry, how many of its API, and of its API on its object, were taken before these."""

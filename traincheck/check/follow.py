@@ -1,0 +1,143 @@
+"""Checks a trace while it grows, from whenever it appears until its run has ended."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from traincheck.check.coverage import GrowingCoverage
+from traincheck.check.incremental import Incremental
+from traincheck.check.verdict import Report, Violation
+from traincheck.facts.growing import GrowingTrace
+from traincheck.facts.pending import GrowingProcess
+from traincheck.trace import is_trace
+
+__all__ = ["Follower"]
+
+_PAUSE = 0.05
+_BRISK = 0.004
+_SETTLE = 0.5
+"""Seconds without growth after which the processes that have ended are taken to be all there are."""
+_MOST_BYTES = 1 << 20
+_MOST_EVENTS = 40_000
+
+Told = Callable[[Mapping[str, Any], Sequence[Violation]], None]
+
+
+class Follower:
+    """Feeds a growing trace to a checker. `report` may be asked for at any time."""
+
+    def __init__(
+        self,
+        trace: Path,
+        incremental: Incremental,
+        sources: Sequence[str],
+        *,
+        told: Told = lambda _facts, _violations: None,
+        checked: Callable[[int], None] = lambda _step: None,
+        over: Callable[[], bool] | None = None,
+        brisk: bool = False,
+    ) -> None:
+        """`told` gets the first violations of laws as they are found, with the facts of their steps if still there.
+
+        `checked` gets the step before which everything has been checked; `over` knows that the run has ended.
+        With `brisk` training waits for us.
+        """
+        self._trace = trace
+        self._incremental = incremental
+        self._sources = sources
+        self._told, self._checked, self._over = told, checked, over
+        self._pause = _BRISK if brisk else _PAUSE
+        self._growing: GrowingTrace | None = None
+        self._coverage = GrowingCoverage()
+        self._started = time.perf_counter()
+
+    def run(self) -> None:
+        """Follow until the run has ended; KeyboardInterrupt passes through."""
+        while not is_trace(self._trace):
+            if self._over is not None and self._over():
+                return
+            time.sleep(self._pause)
+        growing = self._growing = GrowingTrace(self._trace, _MOST_BYTES)
+        grown_at = time.monotonic()
+        while True:
+            over = self._over is not None and self._over()  # asked before reading: what was written by then is read
+            if growing.poll():
+                grown_at = time.monotonic()
+            if self._feed(growing) or growing.behind:
+                continue
+            quiet = time.monotonic() - grown_at
+            if over and not growing.behind and quiet > 0:
+                return
+            if self._over is None and quiet > _SETTLE and self._ended(growing):
+                return
+            time.sleep(self._pause)
+
+    def finish(self) -> Report:
+        """Take in what is left and say what was found."""
+        if self._growing is not None:
+            while self._growing.poll() and self._growing.behind:
+                self._feed(self._growing)
+            self._check(self._growing.take(final=True))
+            self._tell({}, [sighting.violation() for sighting in self._incremental.finish()])
+        return self.report()
+
+    def report(self) -> Report:
+        """What was found so far."""
+        report = Report([str(self._trace)], list(self._sources))
+        report.violations = [sighting.violation() for sighting in self._incremental.sightings]
+        broken = {violation.law.id for violation in report.violations}
+        for law in self._incremental.laws:
+            if law.id not in broken:
+                (report.held if law.id in self._incremental.triggered else report.not_triggered).append(law)
+        report.facts = self._incremental.facts
+        report.seconds = time.perf_counter() - self._started
+        processes = self._growing.processes if self._growing is not None else []
+        report.warnings = [
+            f"{process.name} did not end normally: read up to its last whole batch"
+            for process in processes
+            if process.reader.torn
+        ]
+        if processes:
+            report.coverage.append(self._coverage.result(str(self._trace)))
+        return report
+
+    def _feed(self, growing: GrowingTrace) -> bool:
+        batch = growing.take(_MOST_EVENTS)
+        if batch is None:
+            return False
+        self._check(batch)
+        if batch.before is not None:
+            self._checked(batch.before)
+        return True
+
+    def _check(self, batch: Any) -> None:
+        fresh = self._incremental.feed(batch)
+        self._coverage.add(batch)
+        self._tell(batch, [sighting.violation() for sighting in fresh])
+
+    def _tell(self, facts: Mapping[str, Any], violations: Sequence[Violation]) -> None:
+        if violations:
+            self._told(facts, violations)
+
+    def _ended(self, growing: GrowingTrace) -> bool:
+        """Whether every process has ended; one that is gone from this machine without a word counts as ended."""
+        for process in growing.processes:
+            if not process.ended and _gone(process):
+                process.gone = True
+        return bool(growing.processes) and all(process.ended for process in growing.processes)
+
+
+def _gone(process: GrowingProcess) -> bool:
+    pid = process.info.get("pid", "")
+    if process.info.get("host") != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
