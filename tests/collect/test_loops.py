@@ -67,6 +67,24 @@ def test_states_are_taken_once_a_step(facts: Facts) -> None:
         "body.weight", "body.bias", "norm.weight", "norm.bias", "head.weight", "head.bias"
     }  # fmt: skip
     assert {"norm.running_mean", "head.bias"} <= {names[v] for v, attr, _, _ in counted if attr == "data"}
+    assert all(row["class"] is not None for row in rows(facts, "state"))
+
+
+def test_a_parameter_without_gradient_has_the_state_none(tmp_path: Path) -> None:
+    script = """
+model = Net()
+model.head.weight.requires_grad_(False)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(2):
+    optimizer.zero_grad()
+    loss_of(model).backward()
+    optimizer.step()
+"""
+    facts = collect(tmp_path, script)
+    names = {row["id"]: row["name"] for row in rows(facts, "variable")}
+    grads = {(names[r["variable"]], r["class"]) for r in rows(facts, "state") if r["attr"] == "grad"}
+    assert ("head.weight", "none") in grads
+    assert ("body.weight", "nonzero") in grads
 
 
 SHAPES = {
