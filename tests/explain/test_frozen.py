@@ -59,7 +59,7 @@ def test_the_explanation_names_the_step_the_parameters_and_where_the_optimizer_w
     assert f"'{STEP}' called from train.py:{stepped} made no change of the data of 'head.weight'" in headline.what
     text = "\n".join(headline.lines())
     assert f"'{STEP}' in step 0 changed nothing" in text
-    assert f"its 'torch.optim.adam.Adam' was built at train.py:{built}" in text
+    assert f"the 'torch.optim.adam.Adam' was built at train.py:{built}" in text
     assert "holds 'head.weight', 'head.bias'; none of them requires a gradient, none of them has one" in text
     assert "parameter 'head.weight' has requires_grad false" in text
     assert "has no gradient before the optimizer step of step 0" in text

@@ -61,7 +61,7 @@ def test_a_frozen_head_is_explained_to_someone_who_never_saw_the_script(explain)
     text = "\n".join(proof.lines())
     assert proof.what == f"in step 0, '{STEP}' called from train.py:61 made no change of the data of 'head.weight'"
     assert f"'{STEP}' in step 0 changed nothing" in text
-    assert "its 'torch.optim.sgd.SGD' was built at train.py:50" in text
+    assert "the 'torch.optim.sgd.SGD' was built at train.py:50" in text
     assert "holds 'head.weight', 'head.bias'; none of them requires a gradient, none of them has one" in text
     assert "parameter 'head.weight' has requires_grad false" in text
     assert "has no gradient before the optimizer step of step 0" in text

@@ -30,6 +30,9 @@ def known(case: Case, facts: Mapping[str, pa.Table], step: int | None) -> tuple[
                 lines += told.variable(value)
             case "object":
                 lines += told.thing(value)
+    for name, value in case.example.items():  # optimizers that only `when` speaks of
+        if case.sorts.get(name) == "object" and isinstance(value, int):
+            lines += told.thing(value)
     return tuple(dict.fromkeys(lines))
 
 
@@ -40,6 +43,7 @@ class _Known:
         self._case = case
         self._facts = facts
         self._step = step
+        self._told: set[int] = set()
 
     def call(self, number: int) -> Iterator[Told]:
         """What it changed, and what is known of the object that it was called on."""
@@ -58,12 +62,15 @@ class _Known:
             yield Told(f"'{row['api']}'{step}{told}", receiver)
 
     def thing(self, number: int) -> Iterator[Told]:
-        """Where it was built, and what it holds when it is an optimizer."""
+        """Where it was built, and what it holds when it is an optimizer; nothing the second time."""
+        if number in self._told:
+            return
+        self._told.add(number)
         built = self._built(number)
         held = [row["variable"] for row in self._rows("holds", optimizer=number)]
         owner = self._type(number)
         if built:
-            yield Told(f"its '{owner}' was built at {built}")
+            yield Told(f"the '{owner}' was built at {built}")
         if held:
             names = [self._name(variable) for variable in held]
             yield Told(f"the '{owner}' holds {_listed(names)}{self._trainable(held)}")

@@ -14,6 +14,7 @@ __all__ = ["INSIDE", "in_words", "sentence"]
 
 Values = Mapping[str, ConstantValue]
 INSIDE = "something inside"
+_ANY = "any variable"
 
 
 def in_words(case: Case, formula: syntax.Formula, values: Values) -> str | None:
@@ -71,7 +72,7 @@ class _Words:
         attr, variable = self._value(self._terms.get("attr")), self.known("variable")
         before, after = self._value(self._terms.get("before")), self._value(self._terms.get("after"))
         change = (f" from {before}" if before is not None else "") + (f" to {after}" if after is not None else "")
-        return f"a change of {f'the {attr} of ' if attr is not None else ''}{variable or 'any variable'}{change}"
+        return f"a change of {f'the {attr} of ' if attr is not None else ''}{variable or _ANY}{change}"
 
     def _value(self, term: syntax.Term | None) -> ConstantValue | None:
         if isinstance(term, syntax.Value):
@@ -85,9 +86,9 @@ def sentence(case: Case, first: Place, expect: Sequence[Node], misses: Sequence[
     when = f"in step {first.step}, " if first.step is not None and not who.startswith("step ") else ""
     if not case.template.expect:
         return f"{when}{case.law.invariant.title}: {who}"
-    missing = _missing(case, expect)
+    missing = _missing(case, expect, who)
     if missing is not None:
-        return f"{when}{who} {missing}"
+        return when + missing
     differences = misses[0].differences if misses else ()
     if differences and differences[0].column == "count":
         return f"{when}{who} {_counted(case, differences[0])}"
@@ -111,7 +112,7 @@ def _subject(case: Case) -> str:
     return "the run"
 
 
-def _missing(case: Case, expect: Sequence[Node]) -> str | None:
+def _missing(case: Case, expect: Sequence[Node], who: str) -> str | None:
     """The thing that was sought in vain, with where it was sought; None when only a test of values fails."""
     side = _side(case)
     sought_in_vain = any(node.holds is False and node.kind in ("fact", "derived") for node in expect)
@@ -122,13 +123,47 @@ def _missing(case: Case, expect: Sequence[Node]) -> str | None:
     around = {name for atom in nestings for name in names_in([atom])[:1]} - set(case.example)
     for formula in atoms:
         words = in_words(case, formula, case.example)
-        if words is not None and not words.startswith(INSIDE):
-            if formula.relation == "does" and around & set(names_in([formula])):
-                return f"is not inside {words}"
-            if formula.relation == "holds":
-                return "is held by no optimizer"
-            return f"{'made' if nestings else 'has'} no {_bare(words)}{side}"
+        if formula.relation == "holds":
+            return _not_held(case, atoms, formula, who)
+        if words is None or words.startswith(INSIDE):
+            continue
+        if formula.relation == "does" and around & set(names_in([formula])):
+            return f"{who} is not inside {words}"
+        words = words.replace(_ANY, _any_such(case, atoms, formula))
+        return f"{who} {'made' if nestings else 'has'} no {_bare(words)}{side}"
     return None
+
+
+def _not_held(case: Case, atoms: Sequence[syntax.Atom], holds: syntax.Atom, who: str) -> str:
+    """No optimizer holds the example's variable, or its optimizer holds nothing of the kind that is sought."""
+    variable = _Words(case, holds, case.example).known("variable")
+    if variable is not None:
+        return f"{variable} is held by no optimizer"
+    others = [atom for atom in atoms if atom is not holds]
+    return f"{who} belongs to an optimizer that does not hold {_any_such(case, others, holds)}"
+
+
+def _any_such(case: Case, atoms: Sequence[syntax.Atom], sought: syntax.Atom) -> str:
+    """The variable that an atom seeks, with all that the other atoms ask of it."""
+    noun, asked = "variable", []
+    wanted = set(names_in([sought])) - set(case.example)
+    for atom in atoms:
+        if atom is sought or not wanted & set(names_in([atom])):
+            continue
+        columns = dict(atom.named)
+        if atom.relation == "holds":
+            asked.append("that the optimizer holds")
+        if atom.relation == "variable":
+            known = {name: _constant(case, term) for name, term in columns.items()}
+            noun = str(known.pop("kind", None) or noun)
+            asked += [f"with {name} {value}" for name, value in known.items() if value is not None]
+    return " ".join([f"any {noun}", *asked])
+
+
+def _constant(case: Case, term: syntax.Term) -> ConstantValue | None:
+    if isinstance(term, syntax.Value):
+        return term.value
+    return case.law.arguments.get(term.text) if isinstance(term, syntax.Name) else None
 
 
 def _side(case: Case) -> str:
