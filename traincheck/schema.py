@@ -196,7 +196,7 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             _relation(
                 "ordinal",
                 "call:call index:integer turn:integer",
-                "how many calls of the same api the process made before it, and turn: how many on the same receiver"
+                "how many calls of the same api the process made before it, and turn: how many on the same receiver",
             ),
             _relation(
                 "invokes", "outer:api inner:api", "the call graph: some call of outer directly encloses one of inner"
