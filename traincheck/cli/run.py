@@ -9,7 +9,7 @@ from traincheck.check.follow import Follower
 from traincheck.check.incremental import Incremental
 from traincheck.check.law import laws_of, rules_in
 from traincheck.cli.choosing import Choice, choosing_options
-from traincheck.cli.collect import PythonLike, prepare_output, start_collected
+from traincheck.cli.collect import PythonLike, start_collected
 from traincheck.cli.common import fail_on_option, warn
 from traincheck.cli.live import Teller
 from traincheck.cli.outcome import deliver, fails, status_of
@@ -19,6 +19,7 @@ from traincheck.collect.settings import Settings
 from traincheck.dsl.load import load_rules
 from traincheck.errors import UsageError
 from traincheck.report import FORMATS
+from traincheck.trace.place import prepare_output
 
 __all__ = ["command"]
 

@@ -5,6 +5,7 @@ import multiprocessing.util
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 from traincheck.collect.brake import VARIABLE, Brake
 from traincheck.collect.flusher import Flusher
@@ -81,6 +82,19 @@ class _Process:
 
 
 _process = _Process()
+
+
+def own_monitor(settings: Callable[[], Settings]) -> Monitor:
+    """The collector of this process; started with `settings` when there is none."""
+    if _process.running is None:
+        _process.start(settings())
+    assert _process.running is not None
+    return _process.running.monitor
+
+
+def running_monitor() -> Monitor | None:
+    """The collector of this process, if there is one."""
+    return None if _process.running is None else _process.running.monitor
 
 
 def start_from_environment() -> None:

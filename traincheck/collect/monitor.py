@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from traincheck.collect.sites import Sites
 from traincheck.collect.steps import StepTracker
 from traincheck.collect.summaries import Summaries
 from traincheck.collect.variables import Variables
-from traincheck.trace.layout import MARK_STEP
+from traincheck.trace.layout import MARK_STEP, NULL
 
 
 class Monitor:
@@ -119,6 +119,18 @@ class Monitor:
         self.changes.data(opened.enter)
         self.changes.grads(opened.enter)
         self._hyperparameters(optimizer)
+
+    def adopt(self, models: Iterable[Module], optimizers: Iterable[Optimizer]) -> None:
+        """Things that were there before the collector was."""
+        for model in models:
+            for module in model.modules():
+                self.modules.add(module)
+            self.variables.called(model)
+        for optimizer in optimizers:
+            self.variables.optimized(optimizer)
+            self._hyperparameters(optimizer)
+        self.changes.data(NULL)
+        self.changes.grads(NULL)
 
     def step_entered(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer's step begins."""

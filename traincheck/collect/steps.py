@@ -20,11 +20,18 @@ class StepTracker:
         self._round: set[int] = set()
         self._candidate: int | None = None
         self._depth = 0
+        self._told = False
         self.step = 0
+
+    def told(self, seq: int) -> None:
+        """The script itself says that a step begins; from now on only its word counts. The first time is step 0."""
+        if self._told:
+            self._begin(seq, True)
+        self._told = True
 
     def starter(self, seq: int) -> None:
         """An event that begins an iteration: a batch is fetched, gradients are cleared, a model is called."""
-        if self._depth or not self._round or self._candidate is not None:
+        if self._told or self._depth or not self._round or self._candidate is not None:
             return
         if self._round.issuperset(self._optimizers()):
             self._begin(seq, True)
@@ -36,7 +43,7 @@ class StepTracker:
         self._depth += 1
         if self._depth > 1:
             return
-        if optimizer in self._round and self._candidate is not None:
+        if not self._told and optimizer in self._round and self._candidate is not None:
             self._begin(self._candidate, False)
         self._round.add(optimizer)
 

@@ -1,0 +1,29 @@
+"""The folder that a trace goes to."""
+
+import shutil
+from pathlib import Path
+
+from traincheck.errors import UsageError
+from traincheck.trace.manifest import is_trace
+
+__all__ = ["prepare_output"]
+
+
+def prepare_output(output: Path) -> None:
+    """Make an empty folder for a trace; an older trace is replaced, anything else is refused."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(
+            "the output is a file, not a folder", where=str(output), next_step="choose another name with -o"
+        )
+    if output.is_dir() and any(output.iterdir()):
+        if not is_trace(output):
+            raise UsageError(
+                "the output folder is not empty and not a trace", where=str(output), next_step="choose another with -o"
+            )
+        shutil.rmtree(output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot make this folder: {error.strerror}", where=str(output), next_step="choose another with -o"
+        ) from error
