@@ -177,7 +177,7 @@ def test_any_cut_gives_the_offline_verdicts(
             process.close()
     while growing.poll():
         pass
-    incremental.feed(growing.take(final=True))
+    incremental.feed(growing.last())
     incremental.finish()
     found = outcome([sighting.violation() for sighting in incremental.sightings], incremental.triggered)
     assert found == expected

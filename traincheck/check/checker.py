@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 
-from traincheck.check.coverage import coverage_of
+from traincheck.check.coverage import Coverage, coverage_of
 from traincheck.check.law import Law, unique
 from traincheck.check.program import law_program
 from traincheck.check.sighting import sightings
@@ -62,17 +64,47 @@ class Checker:
             violations += [sighting.violation() for sighting in sightings(program, violated, facts)]
         return violations, triggered
 
+    def examine(self, trace: Path) -> "Examined":
+        """See `Examiner`; the whole trace at once."""
+        facts = load_facts(trace)
+        violations, triggered = self.check(facts)
+        coverage = coverage_of(str(trace), facts)
+        return Examined(violations, triggered, self.size(facts), coverage, facts.warnings, lambda: facts)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in one trace; `facts` makes all of its facts."""
+
+    violations: Sequence[Violation]
+    triggered: set[str]
+    size: int
+    coverage: Coverage
+    warnings: Sequence[str]
+    facts: Callable[[], Facts]
+
+
+class Examiner(Protocol):
+    """Something that checks whole traces."""
+
+    @property
+    def laws(self) -> list[Law]:
+        """All laws, without repetitions."""
+
+    def examine(self, trace: Path) -> Examined:
+        """Check one trace."""
+
 
 def check_traces(
-    checker: Checker,
+    examiner: Examiner,
     traces: Sequence[Path],
     sources: Sequence[str],
-    on_violations: Callable[[Facts, Sequence[Violation]], None] = lambda _facts, _violations: None,
+    on_violations: Callable[[Facts, Sequence[Violation]], None] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Check several traces into one report; a law violated in any of them is violated.
 
-    `on_violations` gets the violations of a trace that no earlier one had, while its facts are at hand.
+    `on_violations` gets the violations of a trace that no earlier one had, with its facts.
     """
     started = time.perf_counter()
     report = Report([str(trace) for trace in traces], list(sources))
@@ -80,21 +112,15 @@ def check_traces(
     broken: dict[str, Violation] = {}
     for trace in traces:
         progress(f"checking {trace}")
-        facts = load_facts(trace)
-        report.warnings += facts.warnings
-        violations, seen = checker.check(facts)
-        triggered |= seen
-        new = {violation.law.id: violation for violation in violations if violation.law.id not in broken}
+        found = examiner.examine(trace)
+        report.warnings += found.warnings
+        triggered |= found.triggered
+        new = {violation.law.id: violation for violation in found.violations if violation.law.id not in broken}
         broken |= new
-        if new:
-            on_violations(facts, list(new.values()))
-        report.facts += checker.size(facts)
-        report.coverage.append(coverage_of(str(trace), facts))
-    report.violations = list(broken.values())
-    for law in checker.laws:
-        if law.id in triggered and law.id not in broken:
-            report.held.append(law)
-        elif law.id not in broken:
-            report.not_triggered.append(law)
+        if new and on_violations is not None:
+            on_violations(found.facts(), list(new.values()))
+        report.facts += found.size
+        report.coverage.append(found.coverage)
+    report.settle(examiner.laws, broken.values(), triggered)
     report.seconds = time.perf_counter() - started
     return report

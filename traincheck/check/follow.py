@@ -10,7 +10,7 @@ from typing import Any
 from traincheck.check.coverage import GrowingCoverage
 from traincheck.check.incremental import Incremental
 from traincheck.check.verdict import Report, Violation
-from traincheck.facts.growing import GrowingTrace
+from traincheck.facts.growing import MOST_BYTES, MOST_EVENTS, GrowingTrace
 from traincheck.facts.pending import GrowingProcess
 from traincheck.trace import is_trace
 
@@ -20,8 +20,6 @@ _PAUSE = 0.05
 _BRISK = 0.004
 _SETTLE = 0.5
 """Seconds without growth after which the processes that have ended are taken to be all there are."""
-_MOST_BYTES = 1 << 20
-_MOST_EVENTS = 40_000
 
 Told = Callable[[Mapping[str, Any], Sequence[Violation]], None]
 
@@ -60,7 +58,7 @@ class Follower:
             if self._over is not None and self._over():
                 return
             time.sleep(self._pause)
-        growing = self._growing = GrowingTrace(self._trace, _MOST_BYTES)
+        growing = self._growing = GrowingTrace(self._trace, MOST_BYTES)
         grown_at = time.monotonic()
         while True:
             over = self._over is not None and self._over()  # asked before reading: what was written by then is read
@@ -80,32 +78,25 @@ class Follower:
         if self._growing is not None:
             while self._growing.poll() and self._growing.behind:
                 self._feed(self._growing)
-            self._check(self._growing.take(final=True))
+            self._check(self._growing.last())
             self._tell({}, [sighting.violation() for sighting in self._incremental.finish()])
         return self.report()
 
     def report(self) -> Report:
         """What was found so far."""
         report = Report([str(self._trace)], list(self._sources))
-        report.violations = [sighting.violation() for sighting in self._incremental.sightings]
-        broken = {violation.law.id for violation in report.violations}
-        for law in self._incremental.laws:
-            if law.id not in broken:
-                (report.held if law.id in self._incremental.triggered else report.not_triggered).append(law)
+        violations = [sighting.violation() for sighting in self._incremental.sightings]
+        report.settle(self._incremental.laws, violations, self._incremental.triggered)
         report.facts = self._incremental.facts
         report.seconds = time.perf_counter() - self._started
         processes = self._growing.processes if self._growing is not None else []
-        report.warnings = [
-            f"{process.name} did not end normally: read up to its last whole batch"
-            for process in processes
-            if process.reader.torn
-        ]
+        report.warnings = [line for process in processes for line in process.warnings]
         if processes:
             report.coverage.append(self._coverage.result(str(self._trace)))
         return report
 
     def _feed(self, growing: GrowingTrace) -> bool:
-        batch = growing.take(_MOST_EVENTS)
+        batch = growing.take(MOST_EVENTS)
         if batch is None:
             return False
         self._check(batch)

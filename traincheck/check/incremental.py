@@ -61,6 +61,11 @@ class Incremental:
         over_pieces = Program(tuple(remaining), {**base, **kept_types})
         self._late = self._compile(over_pieces, [p for p in scattered if p.grounding.template.within.kind != "run"])
         self._last = self._compile(over_pieces, [p for p in scattered if p.grounding.template.within.kind == "run"])
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin another trace."""
+        self._inner.restart()
         self._stable: dict[str, list[pa.Table]] = {name: [] for name in self._kept}
         self._places: dict[str, list[pa.Table]] = {relation: [] for relation, _ in LOOKUPS.values()}
         self._lasting: dict[str, pa.Table] = {}
@@ -69,6 +74,8 @@ class Incremental:
         self.triggered: set[str] = set()
         self._event_facts = 0
         self._spent, self._asked_at = 0.0, 0.0
+        for asked in self._within_steps:
+            asked.restart()
 
     def _compile(self, program: Program, programs: Sequence[LawProgram]) -> "tuple[Compiled, list[_Asked]] | None":
         if not programs:
@@ -190,6 +197,10 @@ class _Asked:
                 self._kinds[head.predicate] = False
                 self.rules.append(Rule(head, (literal,)))
         self.goals = [self._violated, *(self._kinds or [self._triggered])]
+
+    def restart(self) -> None:
+        """Begin another trace."""
+        self._kinds = dict.fromkeys(self._kinds, False)
 
     def violated(self, answers: Mapping[str, pa.Table]) -> pa.Table:
         """The violating examples."""

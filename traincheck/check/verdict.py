@@ -1,6 +1,6 @@
 """What a check found: a verdict per law, and where each violation was first seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -50,6 +50,14 @@ class Report:
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
     coverage: list[Coverage] = field(default_factory=list)
+
+    def settle(self, laws: Iterable[Law], violations: Iterable[Violation], triggered: Collection[str]) -> None:
+        """Give every law its verdict."""
+        self.violations = list(violations)
+        broken = {violation.law.id for violation in self.violations}
+        for law in laws:
+            if law.id not in broken:
+                (self.held if law.id in triggered else self.not_triggered).append(law)
 
     @property
     def checked(self) -> int:

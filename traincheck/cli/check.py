@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from traincheck.check.checker import Checker, check_traces
+from traincheck.check.batches import InBatches
+from traincheck.check.checker import Checker, Examiner, check_traces
 from traincheck.check.incremental import Incremental
 from traincheck.check.law import Law, laws_of, rules_in
 from traincheck.check.verdict import Report, Violation
@@ -74,7 +75,8 @@ def command(
         teller = Teller(checked, choice, explain)
         report, explanations = _follow(traces[0], Incremental(checked, laws), named, teller), teller.explanations
     else:
-        report, explanations = _check(checked, Checker(checked, laws, solver), traces, named, explain, choice)
+        examiner = InBatches(Incremental(checked, laws)) if solver.name == "columns" else Checker(checked, laws, solver)
+        report, explanations = _check(checked, examiner, traces, named, explain, choice)
     for line in report.warnings:
         warn(line)
     choice.settle(report)
@@ -83,7 +85,7 @@ def command(
 
 
 def _check(
-    checked: Checked, checker: Checker, traces: Sequence[Path], named: Sequence[str], explain: bool, choice: Choice
+    checked: Checked, examiner: Examiner, traces: Sequence[Path], named: Sequence[str], explain: bool, choice: Choice
 ) -> tuple[Report, Mapping[str, Explanation]]:
     """Check traces that are there."""
     explanations: dict[str, Explanation] = {}
@@ -94,7 +96,7 @@ def _check(
         explanations.update(explain_violations(checked, facts, choice.new(violations)))
 
     hooks = {"on_violations": prove} if explain else {}
-    return check_traces(checker, traces, named, progress=progress, **hooks), explanations
+    return check_traces(examiner, traces, named, progress=progress, **hooks), explanations
 
 
 def _follow(trace: Path, incremental: Incremental, named: Sequence[str], teller: Teller) -> Report:

@@ -59,6 +59,10 @@ class Compiled:
         """The base relations that the goals need."""
         return self._plan.base
 
+    def restart(self) -> None:
+        """Forget what was carried from run to run."""
+        self._carried = dict.fromkeys(self._carried)
+
     def types(self, predicate: str) -> Sequence[ColumnType]:
         """The types of a predicate's columns."""
         return self._plan.columns[predicate]

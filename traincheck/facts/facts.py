@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from traincheck.errors import TraceError
 from traincheck.facts.build import build, relation_schema
-from traincheck.facts.pending import settled
+from traincheck.facts.pending import reading_warnings, settled
 from traincheck.facts.raw import RawProcess
 from traincheck.facts.spans import with_imported
 from traincheck.schema import RELATIONS
@@ -63,12 +63,17 @@ def load_facts(path: Path | str) -> Facts:
     warnings: list[str] = []
     processes = [_read(index, process, warnings) for index, process in enumerate(reader.processes())]
     if not processes:
-        raise TraceError(
-            "the trace holds no events: nothing of torch was called, or collection did not start",
-            where=str(path),
-            next_step="run the script under 'traincheck collect' again and look at its standard error",
-        )
+        raise no_events(path)
     return Facts(reader.path, processes, warnings)
+
+
+def no_events(path: Path | str) -> TraceError:
+    """What is wrong with a trace without processes."""
+    return TraceError(
+        "the trace holds no events: nothing of torch was called, or collection did not start",
+        where=str(path),
+        next_step="run the script under 'traincheck collect' again and look at its standard error",
+    )
 
 
 def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
@@ -81,9 +86,7 @@ def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
     families["calls"] = settled(families["calls"])
     info = dict(zip(tables["process"]["key"].to_pylist(), tables["process"]["value"].to_pylist(), strict=True))
     process = RawProcess(index, reader.name, families, tables["names"]["text"].to_pylist(), reader.torn, info)
-    apis = families["calls"]["api"]
-    if len(apis) and apis.max() >= len(process.texts):
-        warnings.append(f"{reader.name} lost the end of its stream 'names': what it named is absent from the facts")
-    elif process.torn:
-        warnings.append(f"{reader.name} did not end normally: read up to its last whole batch")
+    warnings += reading_warnings(
+        reader.name, families["calls"]["api"].max(initial=-1) >= len(process.texts), process.torn
+    )
     return with_imported(process)

@@ -15,7 +15,12 @@ from traincheck.facts.pending import END, GrowingProcess, Part
 from traincheck.schema import RELATIONS
 from traincheck.trace import TraceReader
 
-__all__ = ["Batch", "GrowingTrace"]
+__all__ = ["MOST_BYTES", "MOST_EVENTS", "Batch", "GrowingTrace"]
+
+MOST_BYTES = 1 << 20
+"""How much of each stream to read at once, so that memory does not grow with a backlog."""
+MOST_EVENTS = 40_000
+"""How many calls to take at once."""
 
 _DISTINCT = frozenset(("subclass", "invokes"))
 
@@ -73,13 +78,12 @@ class GrowingTrace:
         """Whether the last poll left rows on disk unread."""
         return any(process.behind for process in self.processes)
 
-    def take(self, most_events: int | None = None, final: bool = False) -> Batch | None:
-        """The next closed steps, as many as there are up to about `most_events`; None when there are none yet.
+    def last(self) -> Batch:
+        """Nothing more will be written: everything that is left, closed or not."""
+        return Batch(self.path, [process.take(END) for process in self.processes], None)
 
-        With `final` nothing more will be written: everything that is left, closed or not.
-        """
-        if final:
-            return Batch(self.path, [process.take(END) for process in self.processes], None)
+    def take(self, most_events: int | None = None) -> Batch | None:
+        """The next closed steps, as many as there are up to about `most_events`; None when there are none yet."""
         mains = _stepping(self.processes)
         if not mains or not _all_ranks(mains):
             return None

@@ -55,6 +55,13 @@ class Part:
         return table
 
 
+def reading_warnings(name: str, lost_names: bool, torn: bool) -> list[str]:
+    """What to say of a process of which something was not there to read."""
+    if lost_names:
+        return [f"{name} lost the end of its stream 'names': what it named is absent from the facts"]
+    return [f"{name} did not end normally: read up to its last whole batch"] if torn else []
+
+
 def settled(calls: Rows) -> Rows:
     """One row for each call; one that was open at a flush has another row, without an exit, before or after its own."""
     calls = _chosen(calls, np.argsort(calls["exit"], kind="stable"))
@@ -72,6 +79,7 @@ class GrowingProcess:
         self.gone = False
         self._info: dict[str, str] = {}
         self._texts: list[str] = []
+        self._last_word = -1
         self._rows: dict[str, Rows] = {}
         self._taken_to = 0
         self._steps_to = 0
@@ -108,6 +116,11 @@ class GrowingProcess:
     def ended(self) -> bool:
         """Whether the process said that it ended, or is known to be gone, and everything was read."""
         return not self.behind and (self.gone or bool((self._rows["marks"]["kind"] == MARK_END).any()))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be said of how the process was read."""
+        return reading_warnings(self.name, self._last_word >= len(self._texts), self.reader.torn)
 
     @property
     def trains(self) -> bool:
@@ -204,6 +217,7 @@ class GrowingProcess:
             else:
                 taken[family] = rows
         taken["calls"] = settled(taken["calls"])
+        self._last_word = max(self._last_word, int(taken["calls"]["api"].max(initial=-1)))
         self._taken_to = end
         first, self._steps_to = self._steps_to, end if stepping else self._steps_to
         process = RawProcess(self.index, self.name, taken, list(self._texts), self.reader.torn, dict(self._info))
