@@ -1,6 +1,7 @@
 """`traincheck run`: training and its checker together, each in a process of its own."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -70,12 +71,7 @@ def command(
     Each violation is told on standard error when its step has ended, and the report follows at the end. The exit
     status is the script's own when it fails, else that of 'traincheck check'.
     """
-    if not sources and not rule_paths:
-        raise UsageError("there is nothing to check against", next_step="add -i FILE or --rules PACK")
-    if module is None and not program:
-        raise UsageError("no script to run", next_step="traincheck run -i FILE SCRIPT [ARGS]...")
-    if module is None and not Path(program[0]).is_file():
-        raise UsageError("no such script", where=program[0], next_step="name a Python file, or use -m MODULE")
+    _refuse_nonsense((*sources, *rule_paths), module, program)
     named = (*sources, *rule_paths)
     checked = load_rules(named)
     rules = rules_in(checked, named)
@@ -104,6 +100,15 @@ def command(
     choice.settle(report)
     deliver(report, teller.explanations, format_, None)
     return status or status_of(report, fail_on)
+
+
+def _refuse_nonsense(named: Sequence[str], module: str | None, program: Sequence[str]) -> None:
+    if not named:
+        raise UsageError("there is nothing to check against", next_step="add -i FILE or --rules PACK")
+    if module is None and not program:
+        raise UsageError("no script to run", next_step="traincheck run -i FILE SCRIPT [ARGS]...")
+    if module is None and not Path(program[0]).is_file():
+        raise UsageError("no such script", where=program[0], next_step="name a Python file, or use -m MODULE")
 
 
 def _nothing(_step: int) -> None:
