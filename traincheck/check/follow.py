@@ -36,31 +36,32 @@ class Follower:
         told: Told = lambda _facts, _violations: None,
         checked: Callable[[int], None] = lambda _step: None,
         over: Callable[[], bool] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
         brisk: bool = False,
     ) -> None:
         """`told` gets the first violations of laws as they are found, with the facts of their steps if still there.
 
-        `checked` gets the step before which everything has been checked; `over` knows that the run has ended.
-        With `brisk` training waits for us.
+        `checked` gets the step before which everything has been checked; `over` knows that the run has ended,
+        `interrupted` that following is to end before it. With `brisk` training waits for us.
         """
         self._trace = trace
         self._incremental = incremental
         self._sources = sources
-        self._told, self._checked, self._over = told, checked, over
+        self._told, self._checked, self._over, self._interrupted = told, checked, over, interrupted
         self._pause = _BRISK if brisk else _PAUSE
         self._growing: GrowingTrace | None = None
         self._coverage = GrowingCoverage()
         self._started = time.perf_counter()
 
     def run(self) -> None:
-        """Follow until the run has ended; KeyboardInterrupt passes through."""
+        """Follow until the run has ended, or an interrupt came."""
         while not is_trace(self._trace):
-            if self._over is not None and self._over():
+            if self._interrupted() or (self._over is not None and self._over()):
                 return
             time.sleep(self._pause)
         growing = self._growing = GrowingTrace(self._trace, MOST_BYTES)
         grown_at = time.monotonic()
-        while True:
+        while not self._interrupted():
             over = self._over is not None and self._over()  # asked before reading: what was written by then is read
             if growing.poll():
                 grown_at = time.monotonic()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,9 +103,15 @@ def _follow(trace: Path, incremental: Incremental, named: Sequence[str], teller:
     """Check a trace as it grows; an interrupt ends the following, not the report."""
     from traincheck.check.follow import Follower
 
-    follower = Follower(trace, incremental, named, told=teller)
-    with suppress(KeyboardInterrupt):
-        follower.run()
+    interrupts: list[int] = []
+
+    def answer(number: int, _frame: object) -> None:
+        interrupts.append(number)
+        signal.signal(signal.SIGINT, before)  # a second one ends the command
+
+    before = signal.signal(signal.SIGINT, answer)
+    follower = Follower(trace, incremental, named, told=teller, interrupted=lambda: bool(interrupts))
+    follower.run()
     return follower.finish()
 
 

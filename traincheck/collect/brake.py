@@ -18,7 +18,7 @@ VARIABLE = "TRAINCHECK_BRAKE"
 """Set for training processes that are to heed their checker."""
 
 _FILE = "checked"
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 _PAUSE = 0.002
 
 
