@@ -1,6 +1,7 @@
 """A fact store that answers probes: interned values, relations by column, and indexes built when first used."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -46,18 +47,19 @@ class Relation(Protocol):
         """Numbers of the rows that have these values at these positions."""
 
 
-class _Indexed:
+class _Indexed(ABC):
     """Row numbers by the values at some positions."""
 
     def __init__(self) -> None:
         self._indexes: dict[tuple[int, ...], tuple[int, dict[tuple[int | None, ...], list[int]]]] = {}
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """See `Relation`."""
 
+    @abstractmethod
     def column(self, position: int) -> Sequence[int | None]:
         """See `Relation.column`."""
-        raise NotImplementedError
 
     def matching(self, constants: Mapping[int, int]) -> Sequence[int]:
         """See `Relation.matching`."""
