@@ -68,11 +68,11 @@ class Watch:
     `before` and `after` see the thread, the call, its receiver and its arguments or its result; `always` runs
     when the call ends in whatever way. A call directly inside another of the same `group` is not recorded.
     A `structural` watch is recorded whatever is asked for: steps and variables are found through it; of forwards
-    only the outermost are.
+    only the outermost are. The first call of a watch that `begins` something ends the stage init.
     """
 
     __slots__ = (
-        "after", "always", "api", "before", "by_class", "forward", "group", "hashed", "identify", "structural"
+        "after", "always", "api", "before", "begins", "by_class", "forward", "group", "hashed", "identify", "structural"
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,7 @@ class Watch:
         forward: bool = False,
         hashed: bool = False,
         structural: bool | None = None,
+        begins: bool = False,
     ) -> None:
         self.api: Api | None = None
         self.by_class: dict[type, Api] = {}
@@ -91,6 +92,7 @@ class Watch:
         self.before, self.after, self.always = before, after, always
         self.group = group
         self.forward = forward
+        self.begins = begins or forward
         self.hashed = hashed
         hooked = before is not None or after is not None or always is not None
         self.structural = hooked if structural is None else structural
@@ -153,7 +155,7 @@ class Calls:
         training = receiver.training if watch.forward else None
         if outer is None:
             parent, in_forward, hashed = NULL, watch.forward, watch.forward
-            begun = self.started or watch.forward  # the first forward is the first thing that training does
+            begun = self.started or watch.begins
             stage = INIT if not begun else TRAIN if torch.is_grad_enabled() else EVAL
             site, users, at = None, True, time.time_ns()
         else:

@@ -80,7 +80,7 @@ class Targets:
                 always=lambda thread, opened, optimizer: monitor.steps.leave_optimizer(),
             )
         if method == "zero_grad":
-            return Watch(before=self._starter, after=self._sweep_grads)
+            return Watch(before=self._starter, after=self._sweep_grads, begins=True)
         if base is Optimizer:
             built = "__init__" if method == "__init__" else method
             return Watch(before=self._prepare_class, after=self._optimizer_built, group=f"optimizer.{built}")

@@ -44,14 +44,22 @@ def judge(hypothesis: Hypothesis, thresholds: Thresholds) -> Kept | Dropped:
     needed_runs = min(thresholds.runs, len(hypothesis.runs))
     if runs < needed_runs:
         return Dropped(hypothesis, f"seen in {runs} of {len(hypothesis.runs)} runs, {needed_runs} are needed")
-    if examples < thresholds.examples:
-        return Dropped(hypothesis, f"only {examples} examples, {thresholds.examples} are needed")
+    needed = _examples_needed(hypothesis, thresholds)
+    if examples < needed:
+        return Dropped(hypothesis, f"only {examples} examples, {needed} are needed")
     failures, folds = hypothesis.false_alarms()
     if failures:
         return Dropped(hypothesis, f"learned without one run it is violated by that run ({failures} of {folds})")
     if len(hypothesis.runs) > 1 and not folds:
         return Dropped(hypothesis, "no run could confirm what the others teach")
     return Kept(hypothesis, _invariant(hypothesis, precondition, runs, examples, estimated_rate(failures, folds)))
+
+
+def _examples_needed(hypothesis: Hypothesis, thresholds: Thresholds) -> int:
+    """A law of the whole run has an example a run: two runs say as much of it as there is to say."""
+    if hypothesis.grounding.template.within.kind == "run":
+        return min(thresholds.examples, max(2, min(thresholds.runs, len(hypothesis.runs))))
+    return thresholds.examples
 
 
 def drop_implied(kept: Sequence[Kept]) -> tuple[list[Kept], list[Dropped]]:
