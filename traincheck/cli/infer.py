@@ -1,6 +1,7 @@
 """`traincheck infer`: learn invariants from known-good runs."""
 
 from collections.abc import Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from traincheck.dsl.printer import print_file
 from traincheck.dsl.syntax import RuleFile, Template
 from traincheck.errors import UsageError
 from traincheck.files import require_writable, write_whole
-from traincheck.infer.evidence import distinct, dump, evidence_path, load
+from traincheck.infer.evidence import Run, distinct, dump, evidence_path, load
 from traincheck.infer.learn import learn, observe
 from traincheck.infer.selection import Dropped, Thresholds, fill
 
@@ -34,6 +35,9 @@ _STANDARD = "standard"
 @engine_option
 @click.option("--min-examples", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--min-runs", type=click.IntRange(1), default=2, show_default=True, help="runs that must show it")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="how many traces to read at once"
+)
 @click.option("--why-not", is_flag=True, help="tell why each hypothesis was dropped, on standard output")
 def command(
     traces: tuple[Path, ...],
@@ -44,6 +48,7 @@ def command(
     engine: str,
     min_examples: int,
     min_runs: int,
+    jobs: int,
     why_not: bool,
 ) -> int:
     """Learn from TRACE… (known-good runs) the invariants that hold in all of them."""
@@ -55,9 +60,13 @@ def command(
     templates = _chosen(checked, template_names, rule_paths)
     by_name = {template.name: template for template in templates}
     runs = load(evidence_path(update), by_name) if update is not None else []
-    for trace in traces:
+
+    def read(trace: Path) -> Run:
         progress(f"reading {trace}")
-        runs.append(observe(trace, checked, templates, engine_named(engine), warn))
+        return observe(trace, checked, templates, engine_named(engine), warn)
+
+    with ThreadPoolExecutor(jobs) as pool:  # threads: the engines do their work outside the interpreter's lock
+        runs += pool.map(read, traces)
     runs = distinct(runs)
     learned = learn(runs, templates, Thresholds(min_examples, min_runs), progress)
     write_whole(target, print_file(RuleFile(tuple(item.invariant for item in learned.kept), LANGUAGE_VERSION)))
