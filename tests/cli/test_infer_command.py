@@ -20,6 +20,13 @@ def test_it_writes_invariants_that_the_language_reads(shell: Shell, tiny: Tiny, 
     assert output.read_text() == tiny.invariants.read_text()
 
 
+def test_reading_side_by_side_teaches_the_same(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    output = tmp_path / "out.rules"
+    status, _, _ = shell("infer", tiny.clean, tiny.other, "-o", output, "--jobs", "2")
+    assert status == 0
+    assert output.read_text() == tiny.invariants.read_text()
+
+
 def test_one_template_and_why_not(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
     output = tmp_path / "out.rules"
     status, out, _ = shell("infer", tiny.clean, tiny.other, "-o", output, "--template", "follows", "--why-not")
