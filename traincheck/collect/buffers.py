@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from traincheck.trace.layout import FAMILIES, NULL
 
 __all__ = ["NULL", "Buffers", "Names"]
@@ -46,10 +48,12 @@ class Buffers:
     """
 
     def __init__(self) -> None:
-        self.next_id: Callable[[], int] = itertools.count(1).__next__
+        self._counter = itertools.count(1)
+        self.next_id: Callable[[], int] = self._counter.__next__
         self.names = Names()
         self.process: list[tuple[str, str]] = []
         self._packed: dict[str, list[bytes]] = {name: [] for name in FAMILIES if name not in _TEXT_FAMILIES}
+        self._types = {name: FAMILIES[name].packed for name in self._packed}
         self._structs = {name: struct.Struct(FAMILIES[name].struct_format) for name in self._packed}
 
     def pack(self, family: str) -> Callable[..., bytes]:
@@ -63,6 +67,18 @@ class Buffers:
     def add(self, family: str, *columns: Any) -> None:
         """Add one row to `family`; the slow way, for rows that are rare."""
         self._packed[family].append(self._structs[family].pack(*columns))
+
+    def add_table(self, family: str, count: int, **columns: Any) -> None:
+        """Add `count` rows to `family` at once; a column is an array, or one value for all of them."""
+        if count:
+            table = np.empty(count, self._types[family])
+            for name, column in columns.items():
+                table[name] = column
+            self._packed[family].append(table.tobytes())
+
+    def upcoming(self) -> int:
+        """The number that comes next, without using it up: when rows are written must not show in how they count."""
+        return int(repr(self._counter).removeprefix("count(").removesuffix(")"))
 
     def drain(self) -> dict[str, list[Any]]:
         """Take all waiting rows. Families that are referred to are taken last, so that no reference dangles."""

@@ -87,7 +87,7 @@ class Flusher:
             self._writer = ProcessWriter(self._folder)
             self._writer["process"].write_rows(self._describe())
         # an event may be numbered before this flush and appended after it, but not one from before the last flush
-        flushed, self._numbered = self._numbered, buffers.next_id()
+        flushed, self._numbered = self._numbered, buffers.upcoming()
         rows["marks"].append(self._mark(flushed, MARK_FLUSHED))
         for name in FAMILIES:
             stream = self._writer[name]

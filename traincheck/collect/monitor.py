@@ -59,6 +59,7 @@ class Monitor:
         self.sampling = Sampling(self.buffers, self.full_gate, settings.every, settings.warmup)
         self.steps = StepTracker(self._mark_step, self._optimizer_ids)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._held: weakref.WeakKeyDictionary[Optimizer, frozenset[int]] = weakref.WeakKeyDictionary()
         self._described_groups: set[tuple[int, int]] = set()
         self.step_ended: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
@@ -113,12 +114,11 @@ class Monitor:
         if self.full_gate.open:
             self.changes.buffers(opened.enter, module._buffers.values())
 
-    def optimizer_built(self, opened: Open, optimizer: Optimizer) -> None:
-        """An optimizer was constructed, or given another group."""
-        self.variables.optimized(optimizer)
-        self.changes.data(opened.enter)
-        self.changes.grads(opened.enter)
-        self._hyperparameters(optimizer)
+    def optimizer_built(self, call: int, optimizer: Optimizer) -> None:
+        """An optimizer was constructed or given other parameters; what has changed until now is `call`'s doing."""
+        self._hold(optimizer)
+        self.changes.data(call)
+        self.changes.grads(call)
 
     def adopt(self, models: Iterable[Module], optimizers: Iterable[Optimizer]) -> None:
         """Things that were there before the collector was."""
@@ -127,20 +127,21 @@ class Monitor:
                 self.modules.add(module)
             self.variables.called(model)
         for optimizer in optimizers:
-            self.variables.optimized(optimizer)
-            self._hyperparameters(optimizer)
+            self._hold(optimizer)
         self.changes.data(NULL)
         self.changes.grads(NULL)
 
     def step_entered(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer's step begins."""
-        if optimizer not in self.variables.optimizers:
-            self.optimizer_built(opened, optimizer)
+        held = held_by(optimizer)
+        if self._held.get(optimizer) != held:  # one that we never saw, or whose groups were changed behind our back
+            self.optimizer_built(opened.parent, optimizer)
         self.calls.started = True
-        self.steps.enter_optimizer(self.objects.number(optimizer))
+        number = self.objects.number(optimizer)
+        self.steps.enter_optimizer(number)
         if self.full_gate.open:
             self.changes.grads(opened.parent)
-            self.changes.before_step(opened.enter, held_by(optimizer))
+            self.changes.before_step(opened.enter, number, held)
 
     def step_left(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer's step ends."""
@@ -148,7 +149,7 @@ class Monitor:
             return
         self.changes.data(opened.enter)
         self.changes.grads(opened.enter)
-        self.changes.after_step(opened.enter, held_by(optimizer))
+        self.changes.after_step(opened.enter, opened.receiver, self._held[optimizer])
         if self.needs.metrics:
             for index, group in enumerate(optimizer.param_groups):
                 self.metric(opened.enter, f"lr.{index}", group.get("lr"))
@@ -172,6 +173,11 @@ class Monitor:
         if isinstance(value, int | float):
             self.buffers.add("metrics", seq, float(value), self.buffers.names(name))
 
+    def _hold(self, optimizer: Optimizer) -> None:
+        self._held[optimizer] = held_by(optimizer)
+        self.variables.optimized(optimizer)
+        self._hyperparameters(optimizer)
+
     def _hyperparameters(self, optimizer: Optimizer) -> None:
         owner, names = self.objects.number(optimizer), self.buffers.names
         for index, group in enumerate(optimizer.param_groups):
@@ -187,6 +193,6 @@ class Monitor:
                     )
 
 
-def held_by(optimizer: Optimizer) -> set[int]:
+def held_by(optimizer: Optimizer) -> frozenset[int]:
     """The Python ids of the tensors that an optimizer holds."""
-    return {id(param) for group in optimizer.param_groups for param in group["params"]}
+    return frozenset([id(param) for group in optimizer.param_groups for param in group["params"]])

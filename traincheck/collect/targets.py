@@ -181,7 +181,7 @@ class Targets:
             self.monitor.changes.data(opened.enter)
 
     def _optimizer_built(self, thread: Thread, opened: Open, optimizer: Any, result: Any) -> None:
-        self.monitor.optimizer_built(opened, optimizer)
+        self.monitor.optimizer_built(opened.enter, optimizer)
 
     def _remember_loader(self, thread: Thread, opened: Open, loader: Any, result: Any) -> None:
         self.monitor.loaders[result] = loader

@@ -1,7 +1,7 @@
 """The tensors that training is about: parameters and buffers under their names, and what optimizers hold."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch.nn import Module
@@ -9,55 +9,12 @@ from torch.optim import Optimizer
 
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.discovery import Modules, named_tensors, unwrap
-from traincheck.collect.fingerprint import Fingerprinter
 from traincheck.collect.objects import Objects
 from traincheck.collect.summaries import dtype_name, shape_text
+from traincheck.collect.table import Table, Variable
 
-UNSEEN = -1
-"""A fingerprint that was never taken."""
-NO_GRADIENT = -2
-"""The fingerprint of a gradient that is None."""
 _PLACEHOLDER = "optimizer"
 """First word of the names of tensors that an optimizer holds and no module does."""
-
-
-class Variable:
-    """One tensor: the ids of its names (the first one, then its ties), and what was last seen of it."""
-
-    __slots__ = (
-        "__weakref__",
-        "data_class",
-        "data_norm",
-        "data_of",
-        "data_print",
-        "grad_class",
-        "grad_norm",
-        "grad_of",
-        "grad_print",
-        "held",
-        "ids",
-        "kind",
-        "named",
-        "requires_grad",
-        "tensor",
-    )
-
-    def __init__(self, tensor: torch.Tensor, kind: str) -> None:
-        self.tensor = weakref.ref(tensor)
-        self.kind = kind
-        self.ids: tuple[int, ...] = ()
-        self.named = False  # whether a module has it
-        self.held = False
-        self.data_of = Fingerprinter()
-        self.grad_of = Fingerprinter()
-        self.requires_grad = tensor.requires_grad
-        self.data_print = UNSEEN
-        self.data_class: int = NULL
-        self.data_norm: float | None = None
-        self.grad_print = UNSEEN if kind == "buffer" or tensor.grad is not None else NO_GRADIENT
-        self.grad_class: int = NULL
-        self.grad_norm: float | None = None
-
 
 _TABLES = ("_modules", "_parameters", "_buffers")
 _Member = tuple[str, Callable[[], object]]
@@ -114,7 +71,7 @@ class Variables:
         self._buffers = buffers
         self._objects = objects
         self._modules = modules
-        self._by_tensor: dict[int, Variable] = {}
+        self.table = Table()
         self._roots: dict[int, _Root] = {}
         self._inner: dict[int, weakref.ref[Module]] = {}  # called modules known to lie within a root
         self.optimizers: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
@@ -122,20 +79,7 @@ class Variables:
 
     def find(self, tensor: torch.Tensor) -> Variable | None:
         """The variable of `tensor`, if it is one."""
-        variable = self._by_tensor.get(id(tensor))
-        return variable if variable is not None and variable.tensor() is tensor else None
-
-    def live(self) -> Iterator[tuple[Variable, torch.Tensor]]:
-        """Every variable whose tensor is alive, with the tensor."""
-        dead = []
-        for address, variable in self._by_tensor.items():
-            tensor = variable.tensor()
-            if tensor is None:
-                dead.append(address)
-            else:
-                yield variable, tensor
-        for address in dead:
-            del self._by_tensor[address]
+        return self.table.find(tensor)
 
     def called(self, module: Module) -> None:
         """A module's forward was entered from outside any other's: scan the root it belongs to if anything moved."""
@@ -171,7 +115,9 @@ class Variables:
                 variable = self.find(param) or self._new(
                     param, "parameter", f"{_PLACEHOLDER}.{index}.{position}", owner, False
                 )
-                variable.held = True
+                if not variable.held:
+                    variable.held = True
+                    self.table.version += 1
                 for number in variable.ids:
                     if self._holds.setdefault((owner, index, number), True):
                         self._holds[owner, index, number] = False
@@ -192,7 +138,7 @@ class Variables:
         """Name `tensor`. A module's name replaces one made up for it; otherwise a further name is tied to the first."""
         variable = self.find(tensor)
         if variable is None:
-            variable = self._by_tensor[id(tensor)] = Variable(tensor, kind)
+            variable = self.table.add(tensor, kind)
         renamed = bool(variable.ids) and not variable.named
         variable.named = named
         number = variable.ids[0] if renamed else self._buffers.next_id()
@@ -204,4 +150,5 @@ class Variables:
         )  # fmt: skip
         if not renamed:
             variable.ids = (*variable.ids, number)
+            self.table.version += 1
         return variable

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 FORMAT_VERSION = "1.0"
 MANIFEST = "manifest.json"
@@ -27,6 +29,11 @@ class Family:
     def struct_format(self) -> str:
         """The `struct` format of one packed row; only families without strings have one."""
         return "<" + "".join(_STRUCT_CODES[storage] for _, storage in self.columns)
+
+    @property
+    def packed(self) -> Any:
+        """The NumPy type of a table of packed rows."""
+        return np.dtype([(name, np.dtype(storage).newbyteorder("<")) for name, storage in self.columns])
 
 
 _STRUCT_CODES: Mapping[Storage, str] = {"int8": "b", "int32": "i", "int64": "q", "uint64": "Q", "float64": "d"}

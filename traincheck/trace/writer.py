@@ -51,7 +51,7 @@ class StreamWriter:
         self._file: IO[bytes] | None = None
         self._stream: Any = None
         if all(storage != "string" for _, storage in family.columns):
-            self._packed = np.dtype([(name, np.dtype(storage).newbyteorder("<")) for name, storage in family.columns])
+            self._packed = family.packed
 
     def write_packed(self, rows: Sequence[bytes]) -> None:
         """Append rows packed with the family's `struct_format` as one batch."""
