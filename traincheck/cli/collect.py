@@ -1,5 +1,6 @@
 """`traincheck collect`: run a training script and record what it does."""
 
+import math
 import os
 import signal
 import subprocess
@@ -93,6 +94,23 @@ class PythonLike(click.Command):
         return super().parse_args(ctx, args)
 
 
+class Share(click.ParamType[float]):
+    """A share of something: `2%` or `0.02`."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share as a number between 0 and 1."""
+        text = str(value)
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = math.nan
+        if not 0 < share < 1:
+            self.fail(f"'{text}' is no share between 0 and 1; write 2% or 0.02", param, ctx)
+        return share
+
+
 @click.command(
     "collect",
     cls=PythonLike,
@@ -122,6 +140,12 @@ class PythonLike(click.Command):
     metavar="N",
     help="record the first N steps in any case",
 )
+@click.option(
+    "--budget",
+    type=Share(),
+    metavar="SHARE",
+    help="record so many steps that it takes at most this share of the time",
+)
 @click.option("-m", "module", metavar="MODULE", help="run a module, as python -m does")
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ARGS]...")
 @click.pass_context
@@ -132,6 +156,7 @@ def command(
     rules: tuple[str, ...],
     every: int,
     warmup: int,
+    budget: float | None,
     module: str | None,
     program: tuple[str, ...],
 ) -> None:
@@ -142,5 +167,7 @@ def command(
         raise UsageError("no such script", where=program[0], next_step="name a Python file, or use -m MODULE")
     needs = needs_for((*rules, *invariants))
     prepare_output(output)
-    settings = Settings(trace=output.resolve(), needs=needs, every=every, warmup=warmup, cwd=str(Path.cwd()))
+    settings = Settings(
+        trace=output.resolve(), needs=needs, every=every, warmup=warmup, budget=budget or 0.0, cwd=str(Path.cwd())
+    )
     context.exit(run_collected(settings, [*(["-m", module] if module else []), *program]))

@@ -136,6 +136,11 @@ class Calls:
         self, thread: Thread, watch: Watch, args: Values, kwargs: dict[str, Any], depth: int
     ) -> Open | None:
         """Open a call; None when it is not to be recorded. The caller's frame is `depth` above ours."""
+        stack = thread.stack
+        outer = stack[-1] if stack else None
+        full = self._full.open
+        if not full and (not watch.structural or (watch.forward and outer is not None and outer.in_forward)):
+            return None
         api = watch.api
         receiver: Any = None
         if api is None:
@@ -145,9 +150,7 @@ class Calls:
                 args = args[1:]
             else:
                 api, receiver, args = watch.identify(args)  # type: ignore[misc]
-        stack = thread.stack
-        outer = stack[-1] if stack else None
-        if not (api.wanted and self._full.open) and (
+        if not (api.wanted and full) and (
             not watch.structural or (watch.forward and outer is not None and outer.in_forward)
         ):
             return None

@@ -69,11 +69,15 @@ class Flusher:
             with self.lock:
                 if self._stopped:
                     return
+                begun = time.thread_time()
                 try:
                     self._flush()
                 except Exception:
                     self._monitor.fail()
                     return
+                governor = self._monitor.sampling.governor
+                if governor is not None:
+                    governor.wrote(time.thread_time() - begun)
 
     def _flush(self) -> bool:
         """Write all waiting rows; False when there has been no event yet."""

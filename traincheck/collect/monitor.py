@@ -22,7 +22,7 @@ from traincheck.collect.contexts import Contexts
 from traincheck.collect.discovery import Modules
 from traincheck.collect.fingerprint import fingerprint
 from traincheck.collect.objects import Objects, Tensors
-from traincheck.collect.sampling import Gate, Sampling
+from traincheck.collect.sampling import Gate, Governor, Sampling
 from traincheck.collect.settings import RANK, WORLD, Settings
 from traincheck.collect.sites import Sites
 from traincheck.collect.steps import StepTracker
@@ -56,7 +56,13 @@ class Monitor:
         self.modules = Modules()
         self.variables = Variables(self.buffers, self.objects, self.modules)
         self.changes = Changes(self.buffers, self.variables, self.needs)
-        self.sampling = Sampling(self.buffers, self.full_gate, settings.every, settings.warmup)
+        self.sampling = Sampling(
+            self.buffers,
+            self.full_gate,
+            settings.every,
+            settings.warmup,
+            Governor(settings.budget) if settings.budget else None,
+        )
         self.steps = StepTracker(self._mark_step, self._optimizer_ids)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._held: weakref.WeakKeyDictionary[Optimizer, frozenset[int]] = weakref.WeakKeyDictionary()

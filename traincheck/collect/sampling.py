@@ -1,4 +1,9 @@
-"""Which steps are recorded in full: all of them, or the first few and then one in so many."""
+"""Which steps are recorded in full: all, the first few and then one in so many, or as many as a budget allows."""
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
 
 from traincheck.collect.buffers import Buffers
 from traincheck.trace.layout import MARK_FULL
@@ -13,25 +18,70 @@ class Gate:
         self.open = True
 
 
+class Governor:
+    """Keeps the time that collection takes below a share of the time that training takes.
+
+    A step recorded in full takes longer than one that is only counted. From the medians of both, and from the time
+    spent on writing, follows in how many steps one may be recorded. Intervals are powers of two, so that ranks
+    which come to different ones still record some steps together.
+    """
+
+    _FIRST = 8
+    _MOST = 1 << 14
+    _RECENT = 15
+    _ENOUGH = 3
+    _SAFETY = 0.6
+    """Share of the budget that is given to recording: counting the other steps is not free either."""
+
+    def __init__(self, budget: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._budget = budget * self._SAFETY
+        self._clock = clock
+        self._full: deque[float] = deque(maxlen=self._RECENT)
+        self._light: deque[float] = deque(maxlen=self._RECENT)
+        self._begun: float | None = None
+        self._recorded = 0
+        self._written = 0.0
+
+    def wrote(self, seconds: float) -> None:
+        """So much time went into writing what was recorded."""
+        self._written += seconds
+
+    def ended(self, full: bool) -> None:
+        """A step has ended, which was recorded in full or not."""
+        now = self._clock()
+        if self._begun is not None:
+            (self._full if full else self._light).append(now - self._begun)
+            self._recorded += full
+        self._begun = now
+
+    def interval(self) -> int:
+        """Of how many steps one may be recorded in full."""
+        if min(len(self._full), len(self._light)) < self._ENOUGH:
+            return self._FIRST
+        plain = statistics.median(self._light)
+        extra = max(0.0, statistics.median(self._full) - plain) + self._written / max(1, self._recorded)
+        interval = 1
+        while interval < self._MOST and extra > self._budget * plain * interval:
+            interval *= 2
+        return interval
+
+
 class Sampling:
     """Opens and closes the gate `full` at step boundaries; what finds the boundaries is recorded in every step."""
 
-    def __init__(self, buffers: Buffers, full: Gate, every: int, warmup: int) -> None:
+    def __init__(self, buffers: Buffers, full: Gate, every: int, warmup: int, governor: Governor | None = None) -> None:
         self._buffers = buffers
         self._full = full
         self._every = every
         self._warmup = warmup
-        if every > 1:
+        self.governor = governor
+        if not self.everything:
             self._mark(0)
 
     @property
     def everything(self) -> bool:
         """Whether no step is left out."""
-        return self._every == 1
-
-    def wants(self, step: int) -> bool:
-        """Whether `step` is to be recorded in full."""
-        return step < self._warmup or step % self._every == 0
+        return self._every == 1 and self.governor is None
 
     def begin(self, step: int, at_once: bool) -> None:
         """Step `step` has begun; `at_once` says that its first event is the one at hand, not an earlier one.
@@ -40,9 +90,14 @@ class Sampling:
         """
         if self.everything:
             return
-        if self.wants(step) and (at_once or self._full.open):
+        interval = self._every
+        if self.governor is not None:
+            self.governor.ended(self._full.open)
+            interval = max(interval, self.governor.interval())
+        wanted, wanted_next = (at < self._warmup or at % interval == 0 for at in (step, step + 1))
+        if wanted and (at_once or self._full.open):
             self._mark(step)
-        self._full.open = self.wants(step) or (not at_once and self.wants(step + 1))
+        self._full.open = wanted or (not at_once and wanted_next)
 
     def _mark(self, step: int) -> None:
         self._buffers.add("marks", 0, step, MARK_FULL)

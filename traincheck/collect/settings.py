@@ -18,12 +18,16 @@ HOOK_FOLDER = Path(__file__).resolve().parent / "sitehook"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the trace goes, what is recorded, and which steps: the first `warmup`, then one in `every`."""
+    """Where the trace goes, what is recorded, and which steps: the first `warmup`, then one in `every`.
+
+    With a `budget`, a share of the time of training, rather as many as it allows.
+    """
 
     trace: Path
     needs: Needs = field(default_factory=Needs)
     every: int = 1
     warmup: int = 0
+    budget: float = 0.0
     cwd: str = ""
 
     def manifest(self) -> Manifest:
@@ -35,7 +39,7 @@ class Settings:
     @classmethod
     def from_manifest(cls, trace: Path, document: Mapping[str, Any]) -> Self:
         """The settings that a trace's manifest holds; unknown keys are ignored."""
-        known = {key: value for key, value in document.items() if key in ("every", "warmup", "cwd")}
+        known = {key: value for key, value in document.items() if key in ("every", "warmup", "budget", "cwd")}
         return cls(trace=trace, needs=Needs.from_mapping(document.get("needs") or {}), **known)
 
     def export(self, environment: MutableMapping[str, str]) -> None:
