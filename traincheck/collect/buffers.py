@@ -4,7 +4,7 @@ import itertools
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,13 @@ class Names:
         return NULL if text is None else self(text)
 
 
+class _Rows(NamedTuple):
+    """Rows that were added at once and are not packed yet."""
+
+    number: int
+    columns: dict[str, Any]
+
+
 class Buffers:
     """The rows of one process that are not yet on disk, and the counter that orders its events.
 
@@ -52,8 +59,7 @@ class Buffers:
         self.next_id: Callable[[], int] = self._counter.__next__
         self.names = Names()
         self.process: list[tuple[str, str]] = []
-        self._packed: dict[str, list[bytes]] = {name: [] for name in FAMILIES if name not in _TEXT_FAMILIES}
-        self._types = {name: FAMILIES[name].packed for name in self._packed}
+        self._packed: dict[str, list[Any]] = {name: [] for name in FAMILIES if name not in _TEXT_FAMILIES}
         self._structs = {name: struct.Struct(FAMILIES[name].struct_format) for name in self._packed}
 
     def pack(self, family: str) -> Callable[..., bytes]:
@@ -68,13 +74,13 @@ class Buffers:
         """Add one row to `family`; the slow way, for rows that are rare."""
         self._packed[family].append(self._structs[family].pack(*columns))
 
-    def add_table(self, family: str, count: int, **columns: Any) -> None:
-        """Add `count` rows to `family` at once; a column is an array, or one value for all of them."""
+    def add_rows(self, family: str, count: int, **columns: Any) -> None:
+        """Add `count` rows to `family` at once; a column is a list, or one value for all of them.
+
+        They are packed when they are drained, together with what else has come until then.
+        """
         if count:
-            table = np.empty(count, self._types[family])
-            for name, column in columns.items():
-                table[name] = column
-            self._packed[family].append(table.tobytes())
+            self._packed[family].append(_Rows(count, columns))
 
     def upcoming(self) -> int:
         """The number that comes next, without using it up: when rows are written must not show in how they count."""
@@ -86,7 +92,7 @@ class Buffers:
         for name in reversed(list(FAMILIES)):
             rows: list[Any] = self._packed[name] if name in self._packed else self._text(name)
             count = len(rows)
-            taken[name] = rows[:count]
+            taken[name] = self._together(name, rows[:count])
             del rows[:count]
         return taken
 
@@ -96,5 +102,22 @@ class Buffers:
             waiting: list[Any] = self._packed[name] if name in self._packed else self._text(name)
             waiting[:0] = taken
 
+    def _together(self, family: str, rows: list[Any]) -> list[Any]:
+        """The same rows, all packed; those that were added at once stand behind the others."""
+        groups = [row for row in rows if type(row) is _Rows]
+        if not groups:
+            return rows
+        kind = FAMILIES[family].packed
+        table = np.empty(sum(group.number for group in groups), kind)
+        for column in groups[0].columns:
+            table[column] = np.concatenate(
+                [_column(group.columns[column], group.number, kind[column]) for group in groups]
+            )
+        return [*(row for row in rows if type(row) is not _Rows), table.tobytes()]
+
     def _text(self, family: str) -> list[Any]:
         return self.process if family == "process" else self.names.rows
+
+
+def _column(found: Any, number: int, kind: Any) -> Any:
+    return np.array(found, kind) if isinstance(found, list) else np.full(number, found, kind)

@@ -21,7 +21,6 @@ from traincheck.trace.layout import LINK_RESULT
 INIT, TRAIN, EVAL = range(3)
 RETURNED, RAISED, EXHAUSTED = range(3)
 _MAX_MESSAGE = 300
-_ITEM_NAMES = tuple(str(index) for index in range(16))
 
 Values = tuple[Any, ...]
 
@@ -117,7 +116,7 @@ class Calls:
         self._context = contexts.current
         self._wants_contexts, self._wants_sites = needs.contexts, needs.sites
         self._wants_args, self._wants_results = needs.args, needs.results
-        self._describe = summaries.describe
+        self._describe, self._describe_result = summaries.describe, summaries.result
         self._site = sites.find
         self._full = full
         self._object = objects.number
@@ -210,10 +209,8 @@ class Calls:
                 thread.busy = False
         results = NULL
         if self._wants_results:
-            kind = type(result)
-            names, items = (_ITEM_NAMES, result) if kind is tuple or kind is list else (("",), (result,))
-            results = self._describe(
-                opened.api.results, names, items, opened.enter, LINK_RESULT, opened.parent == NULL, watch.hashed
+            results = self._describe_result(
+                opened.api.results, result, opened.enter, LINK_RESULT, opened.parent == NULL, watch.hashed
             )
         self._close(thread, opened, results, RETURNED)
 

@@ -4,19 +4,18 @@ import math
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
-from traincheck.collect.fingerprint import ABSENT, UNMEASURED, Prints, fingerprint, zero_fingerprint
+from traincheck.collect.fingerprint import ABSENT, UNMEASURED, Reader, zero_fingerprint
 from traincheck.collect.needs import Needs
-from traincheck.collect.table import NO_GRADIENT, UNSEEN, Column, Indices
+from traincheck.collect.table import NO_GRADIENT, UNSEEN, Column
 from traincheck.collect.variables import Variables
 from traincheck.trace.layout import POINTS
 
 _BEFORE_STEP, _AFTER_STEP = range(len(POINTS))
+_NO_VALUES = frozenset((ABSENT, UNSEEN, NO_GRADIENT))
 
 
 class _Noted(NamedTuple):
@@ -25,10 +24,10 @@ class _Noted(NamedTuple):
     seq: int
     attr: int
     point: int
-    ids: npt.NDArray[np.int64]
-    prints: Prints
-    norms: npt.NDArray[np.float64]
-    classes: npt.NDArray[np.int32]
+    ids: list[int]
+    prints: list[int]
+    norms: list[float]
+    classes: list[int]
 
 
 class _Watched(NamedTuple):
@@ -58,7 +57,8 @@ class Changes:
         self._watches_data = self._data.written or self._data_states
         self._watches_grad = self._grad.written or self._grad_states
         self._noted: list[_Noted] = []
-        self._chosen: dict[int, tuple[int, Collection[int], tuple[Indices, Indices] | None]] = {}
+        self._chosen: dict[int, tuple[int, Collection[int], tuple[list[int], list[int]]]] = {}
+        self._readers: dict[tuple[int, ...], Reader] = {}
 
     def data(self, call: int) -> None:
         """Sweep values and requires_grad."""
@@ -66,29 +66,34 @@ class Changes:
         for index in self._table.changed_flags(tensors):
             self._flag(index, call)
         if self._watches_data:
-            seen = self._data.column.reader(tensors)
-            moved = np.flatnonzero(seen != self._data.column.prints)
-            if len(moved):
-                found = self._measured(self._data.column, tensors, moved, seen[moved])
-                self._changed(self._data, moved, seen[moved], *found, call)
+            column = self._data.column
+            seen = column.reader(tensors)
+            if seen != column.prints:
+                moved = [at for at, (now, then) in enumerate(zip(seen, column.prints, strict=True)) if now != then]
+                new = [seen[at] for at in moved]
+                self._changed(self._data, moved, new, *self._measured(column.reader, tensors, moved, new), call)
 
     def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
         """Sweep the values of one module's own buffers; their norms are left for the end of the step."""
         if not self._watches_data:
             return
-        column, moved, seen, classes = self._data.column, [], [], []
-        for tensor in among:
-            variable = self._table.find(tensor) if tensor is not None else None
-            if variable is not None and tensor is not None:
-                now = fingerprint(tensor)
-                if now != column.prints[variable.index]:
-                    moved.append(variable.index)
-                    seen.append(now)
-                    classes.append(self._zero if now == zero_fingerprint(tensor.nbytes) else self._nonzero)
+        column, find = self._data.column, self._table.find
+        known = [(variable.index, tensor) for tensor in among if tensor is not None and (variable := find(tensor))]
+        indices = tuple(index for index, _ in known)
+        reader = self._readers.get(indices)
+        if reader is None:
+            reader = self._readers[indices] = Reader()
+        seen = reader([tensor for _, tensor in known])
+        moved = [at for at, index in enumerate(indices) if seen[at] != column.prints[index]]
         if moved:
-            unmeasured = np.full(len(moved), UNMEASURED)
-            found = np.array(seen, np.uint64), unmeasured, np.array(classes, np.int32)
-            self._changed(self._data, np.array(moved, np.int64), *found, call)
+            sizes = [known[at][1].nbytes for at in moved]
+            new = [seen[at] for at in moved]
+            classes = [
+                self._zero if now == zero_fingerprint(size) else self._nonzero
+                for now, size in zip(new, sizes, strict=True)
+            ]
+            unmeasured = [UNMEASURED] * len(moved)
+            self._changed(self._data, [indices[at] for at in moved], new, unmeasured, classes, call)
 
     def grads(self, call: int) -> None:
         """Sweep gradients."""
@@ -96,28 +101,31 @@ class Changes:
             return
         column = self._grad.column
         positions, grads = self._table.trained(self._table.tensors())
-        there = [at for at, grad in enumerate(grads) if grad is not None]
-        present = grads if len(there) == len(grads) else [grads[at] for at in there]
-        seen = np.full(len(grads), NO_GRADIENT, np.uint64)
-        if there:
-            seen[there] = column.reader(present)
-        moved = np.flatnonzero(seen != column.prints[positions])
-        if not len(moved):
-            return
-        seen = seen[moved]
-        norms, classes = np.full(len(moved), UNMEASURED), np.full(len(moved), self._none, np.int32)
-        having = seen != NO_GRADIENT
-        if having.any():
-            among = np.searchsorted(there, moved[having])  # where they stand in what was read
-            norms[having], classes[having] = self._measured(column, present, among, seen[having])
-        self._changed(self._grad, positions[moved], seen, norms, classes, call)
+        present = [grad for grad in grads if grad is not None]
+        seen = column.reader(present) if present else []
+        there = [at for at, grad in zip(positions, grads, strict=True) if grad is not None]
+        prints = column.prints
+        places = [place for place, at in enumerate(there) if seen[place] != prints[at]]
+        if places:
+            new = [seen[place] for place in places]
+            found = self._measured(column.reader, present, places, new)
+            self._changed(self._grad, [there[place] for place in places], new, *found, call)
+        if len(present) < len(grads):
+            pairs = zip(positions, grads, strict=True)
+            gone = [at for at, grad in pairs if grad is None and prints[at] != NO_GRADIENT]
+            if gone:
+                nothing = [NO_GRADIENT] * len(gone), [UNMEASURED] * len(gone), [self._none] * len(gone)
+                self._changed(self._grad, gone, *nothing, call)
 
     def before_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the gradients that an optimizer is about to use: those it holds, and those that nobody holds."""
         if self._grad_states:
             indices, ids = self._choice(optimizer, held)
-            known = self._grad.column.prints[indices] != UNSEEN  # a buffer has no gradient, not even none
-            self._note(self._grad, seq, _BEFORE_STEP, indices[known], ids[known])
+            # a buffer has no gradient, not even none
+            known = [place for place, at in enumerate(indices) if self._grad.column.prints[at] != UNSEEN]
+            self._note(
+                self._grad, seq, _BEFORE_STEP, [indices[place] for place in known], [ids[place] for place in known]
+            )
 
     def after_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the values that an optimizer's step has left."""
@@ -125,16 +133,18 @@ class Changes:
             return
         indices, ids = self._choice(optimizer, held)
         column = self._data.column
-        stale = np.unique(indices[column.norms[indices] == UNMEASURED])
-        if len(stale):
-            found = self._measured(column, self._table.tensors(), stale, column.prints[stale])
-            column.norms[stale], column.classes[stale] = found
+        stale = [at for at in dict.fromkeys(indices) if column.norms[at] == UNMEASURED]
+        if stale:
+            seen = [column.prints[at] for at in stale]
+            found = self._measured(column.reader, self._table.tensors(), stale, seen)
+            for at, norm, kind in zip(stale, *found, strict=True):
+                column.norms[at], column.classes[at] = norm, kind
         self._note(self._data, seq, _AFTER_STEP, indices, ids)
 
     def forget(self) -> None:
         """Steps were left out: what changed in them is nobody's, so start from the values of now."""
-        self._table.data.prints[:] = UNSEEN
-        self._table.grad.prints[:] = UNSEEN
+        for column in (self._data.column, self._grad.column):
+            column.prints = [UNSEEN] * len(column.prints)
         self.data(NULL)
         self.grads(NULL)
 
@@ -142,90 +152,98 @@ class Changes:
         """The step is over: write the states that were noted in it, the last of each variable and point."""
         told: dict[int, set[int]] = {}
         for noted in reversed(self._noted):
-            already = told.setdefault(noted.point, set())
-            ids = noted.ids.tolist()
-            last = np.array([number not in already for number in ids], bool) if already else slice(None)
-            self._write(noted, last)
-            already.update(ids)
+            already = told.get(noted.point)
+            if already is None:
+                told[noted.point] = set(noted.ids)
+                self._write(noted)
+                continue
+            rows = [place for place, number in enumerate(noted.ids) if number not in already]
+            columns = noted.ids, noted.prints, noted.norms, noted.classes
+            self._write(_Noted(*noted[:3], *([column[place] for place in rows] for column in columns)))  # type: ignore[arg-type]
+            already.update(noted.ids)
         self._noted.clear()
 
-    def _choice(self, optimizer: int, held: Collection[int]) -> tuple[Indices, Indices]:
+    def _choice(self, optimizer: int, held: Collection[int]) -> tuple[list[int], list[int]]:
         """Positions and ids of what states are noted of around a step of `optimizer`, which holds `held`."""
-        version, before, found = self._chosen.get(optimizer, (-1, (), None))
-        if found is None or version != self._table.version or before != held:
-            found = self._table.noted(held)
-            self._chosen[optimizer] = self._table.version, held, found
+        known = self._chosen.get(optimizer)
+        if known is not None and known[0] == self._table.version and known[1] == held:
+            return known[2]
+        found = self._table.noted(held)
+        self._chosen[optimizer] = self._table.version, held, found
         return found
 
-    def _note(self, watched: _Watched, seq: int, point: int, indices: Indices, ids: Indices) -> None:
-        prints, norms = watched.column.prints[indices], watched.column.norms[indices]
-        self._noted.append(_Noted(seq, watched.attr, point, ids, prints, norms, self._classes(watched.column, indices)))
+    def _note(self, watched: _Watched, seq: int, point: int, indices: list[int], ids: list[int]) -> None:
+        column = watched.column
+        prints = [column.prints[at] for at in indices]
+        norms, classes = [column.norms[at] for at in indices], self._classes(column, indices)
+        self._noted.append(_Noted(seq, watched.attr, point, ids, prints, norms, classes))
 
-    def _classes(self, column: Column, indices: Indices) -> npt.NDArray[np.int32]:
-        return np.where(column.prints[indices] == NO_GRADIENT, np.int32(self._none), column.classes[indices])
+    def _classes(self, column: Column, indices: list[int]) -> list[int]:
+        """The classes last seen; what never had a gradient has none."""
+        return [self._none if column.prints[at] == NO_GRADIENT else column.classes[at] for at in indices]
 
-    def _write(self, noted: _Noted, rows: Any) -> None:
-        prints, norms = noted.prints[rows], noted.norms[rows]
-        hashed = (prints != ABSENT) & (prints != UNSEEN) & (prints != NO_GRADIENT)
-        self._buffers.add_table(
+    def _write(self, noted: _Noted) -> None:
+        self._buffers.add_rows(
             "states",
-            len(prints),
-            variable=noted.ids[rows],
+            len(noted.ids),
+            variable=noted.ids,
             at=noted.seq,
-            fingerprint=np.where(hashed, prints, 0),
-            norm=np.where(norms == UNMEASURED, math.nan, norms),
+            fingerprint=[0 if seen in _NO_VALUES else seen for seen in noted.prints],
+            norm=[math.nan if norm == UNMEASURED else norm for norm in noted.norms],
             attr=noted.attr,
-            **{"class": noted.classes[rows]},
+            **{"class": noted.classes},
             nonfinite=NULL,
             point=noted.point,
-            hashed=hashed,
+            hashed=[seen not in _NO_VALUES for seen in noted.prints],
         )
 
     def _changed(
         self,
         watched: _Watched,
-        indices: Indices,
-        seen: Prints,
-        norms: npt.NDArray[np.float64],
-        classes: npt.NDArray[np.int32],
+        indices: list[int],
+        seen: list[int],
+        norms: list[float],
+        classes: list[int],
         call: int,
     ) -> None:
         """Remember new values, and write that they are new; a first value is none."""
         column = watched.column
         if watched.written:
-            known = column.prints[indices] != UNSEEN
-            self._update(watched.attr, indices[known], self._classes(column, indices[known]), classes[known], call)
-        column.prints[indices], column.norms[indices], column.classes[indices] = seen, norms, classes
+            before = self._classes(column, indices)
+            rows = [
+                (at, old, new)
+                for at, old, new in zip(indices, before, classes, strict=True)
+                if column.prints[at] != UNSEEN
+            ]
+            self._update(watched.attr, rows, call)
+        for at, now, norm, kind in zip(indices, seen, norms, classes, strict=True):
+            column.prints[at], column.norms[at], column.classes[at] = now, norm, kind
 
     def _flag(self, index: int, call: int) -> None:
         if self._flag_updates:
             now = self._table.flags[index]
             before, after = (self._false, self._true) if now else (self._true, self._false)
-            self._update(self._requires, np.array([index]), np.array([before]), np.array([after]), call)
+            self._update(self._requires, [(index, before, after)], call)
 
-    def _update(self, attr: int, indices: Indices, before: Any, after: Any, call: int) -> None:
-        """One row for each name of each variable."""
-        names = [self._table.variables[index].ids for index in indices.tolist()]
-        ids = [number for of_one in names for number in of_one]
-        if len(ids) > len(names):
-            times = [len(of_one) for of_one in names]
-            before, after = np.repeat(before, times), np.repeat(after, times)
-        next_id = self._buffers.next_id
-        numbers = [next_id() for _ in ids]
-        self._buffers.add_table(
-            "updates", len(ids), id=numbers, variable=ids, call=call, attr=attr, before=before, after=after
-        )
+    def _update(self, attr: int, rows: list[tuple[int, int, int]], call: int) -> None:
+        """Write that variables changed, given by position, class before and class after: a row for each name."""
+        variables, next_id = self._table.variables, self._buffers.next_id
+        named = [(next_id(), number, old, new) for at, old, new in rows for number in variables[at].ids]
+        if named:
+            ids, numbers, before, after = map(list, zip(*named, strict=True))
+            self._buffers.add_rows(
+                "updates", len(ids), id=ids, variable=numbers, call=call, attr=attr, before=before, after=after
+            )
 
     def _measured(
-        self, column: Column, tensors: list[Any], chosen: Indices, seen: Prints
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+        self, reader: Reader, tensors: list[Any], chosen: list[int], seen: list[int]
+    ) -> tuple[list[float], list[int]]:
         """Norms and classes of values just read, with fingerprints `seen`: of `tensors` at the positions `chosen`."""
-        places = chosen.tolist()
-        norms = np.array(column.reader.norms(tensors, places), np.float64)
-        classes = np.full(len(places), self._nonzero, np.int32)
-        for at in np.flatnonzero(~np.isfinite(norms) | (norms <= 0.0)).tolist():
-            classes[at] = self._classify(tensors[places[at]], int(seen[at]), float(norms[at]))
-        return norms, classes
+        norms = reader.norms(tensors, chosen)
+        return norms, [
+            self._nonzero if 0.0 < norm < math.inf else self._classify(tensors[at], now, norm)
+            for at, now, norm in zip(chosen, seen, norms, strict=True)
+        ]
 
     def _classify(self, tensor: torch.Tensor, seen: int, norm: float) -> int:
         """The class of values whose norm does not tell; without a norm they are taken to be finite."""

@@ -17,14 +17,13 @@ ABSENT = 0
 UNMEASURED = -1.0
 """The norm of what has none."""
 
-Prints = npt.NDArray[np.uint64]
-
 _hash = xxhash.xxh3_64_intdigest
 _PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
 _strided = torch.strided
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _numel: Callable[[Any], int] = torch.Tensor.numel
 _MAX_VIEWS = 4096
+_LOW = 1 << 36
 _SMALL = 8192
 """Up to so many numbers NumPy measures at a tenth of what torch takes, and in one thread."""
 
@@ -37,12 +36,10 @@ def zero_fingerprint(size: int) -> int:
 
 def readable(tensor: torch.Tensor) -> bool:
     """Whether the tensor's own memory holds its values: dense, real storage, no subclass around other tensors."""
-    return (
-        type(tensor) in _PLAIN_TYPES
-        and tensor.layout is _strided
-        and not tensor.is_meta
-        and (not tensor.numel() or tensor.untyped_storage().nbytes() > 0)  # FSDP frees storage and keeps the tensor
-    )
+    if type(tensor) not in _PLAIN_TYPES or tensor.layout is not _strided or tensor.is_meta:
+        return False
+    # FSDP frees a storage and keeps the tensors in it, whose addresses are then their offsets from nothing
+    return tensor.data_ptr() > _LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()
 
 
 def fingerprint(tensor: torch.Tensor) -> int:
@@ -77,7 +74,7 @@ class Reader:
         self._known: dict[tuple[int, int], Any] = {}
         self._numbers: dict[int, npt.NDArray[np.float32]] = {}  # by the id of a view that `_known` keeps
 
-    def __call__(self, tensors: list[torch.Tensor]) -> Prints:
+    def __call__(self, tensors: list[torch.Tensor]) -> list[int]:
         """The fingerprint of each, in order."""
         if len(tensors) != self._count:
             self._split(tensors)
@@ -90,10 +87,12 @@ class Reader:
             self._split(tensors)
             self._look(*self._placed(tensors))
         if not self._slow:
-            return np.array(list(map(_hash, self._views)), np.uint64)
-        found = np.empty(len(tensors), np.uint64)
-        found[self._fast] = list(map(_hash, self._views))
-        found[self._slow] = [fingerprint(tensors[index]) for index in self._slow]
+            return list(map(_hash, self._views))
+        found = [ABSENT] * len(tensors)
+        for index, seen in zip(self._fast, map(_hash, self._views), strict=True):
+            found[index] = seen
+        for index in self._slow:
+            found[index] = fingerprint(tensors[index])
         return found
 
     def norms(self, tensors: list[torch.Tensor], chosen: list[int]) -> list[float]:
@@ -137,17 +136,18 @@ class Reader:
         if len(self._known) > _MAX_VIEWS:
             self._known.clear()
             self._numbers.clear()
-        before = zip(*self._places, strict=True)
-        for index, (old, new) in enumerate(zip(before, zip(*places, strict=True), strict=True)):
-            if old == new:
+        (pointers, sizes), (old_pointers, old_sizes) = places, self._places
+        for index, pointer in enumerate(pointers):
+            if pointer == old_pointers[index] and sizes[index] == old_sizes[index]:
                 continue
             tensor = tensors[index]
             if not _is_fast(tensor):
                 return False
-            place = new[0], tensor.nbytes
-            view = self._known.get(place)
+            size = tensor.nbytes
+            view = self._known.get((pointer, size))
             if view is None:
-                view = self._known[place] = (ctypes.c_char * place[1]).from_address(place[0]) if place[1] else b""
+                view = (ctypes.c_char * size).from_address(pointer) if size else b""
+                self._known[pointer, size] = view
             self._views[index] = view
         self._places = places
         return True

@@ -16,6 +16,8 @@ _PLAIN_TENSORS = frozenset(_TENSORS)
 _TORCH_SCALARS = frozenset((torch.dtype, torch.device))
 _SEQUENCES = frozenset((list, tuple, dict, torch.Size))
 _MAX_ITEMS = 16
+_ITEM_NAMES = tuple(str(index) for index in range(_MAX_ITEMS))
+_ONE = ("",)
 _MAX_TEXT = 200
 _MAX_SETS = 256
 """How many different sets one API may have before numbers are no longer part of them."""
@@ -79,6 +81,20 @@ class Summaries:
         found = tuple(key)
         known = table.known.get(found)
         return self._new_set(table, names, found) if known is None else known
+
+    def result(self, table: SetTable, result: Any, call: int, flags: int, linked: bool, hashed: bool) -> int:
+        """As `describe`, for what a call returned: most often one tensor."""
+        kind = type(result)
+        if kind in _PLAIN_TENSORS and result.is_cpu:
+            if linked or hashed:
+                self._link(call, "", result, flags, hashed)
+            known = table.known.get(((result.dtype, result.shape),))
+            if known is not None:
+                return known
+            linked = hashed = False
+        if kind is tuple or kind is list:
+            return self.describe(table, _ITEM_NAMES, result, call, flags, linked, hashed)
+        return self.describe(table, _ONE, (result,), call, flags, linked, hashed)
 
     def _nested(self, name: str, value: Any, call: int, flags: int, linked: bool, hashed: bool) -> tuple[Any, ...]:
         """A container, one level deep: the key of each item behind its index or key."""

@@ -5,41 +5,43 @@ from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from traincheck.collect.buffers import NULL
-from traincheck.collect.fingerprint import UNMEASURED, Prints, Reader
+from traincheck.collect.fingerprint import UNMEASURED, Reader
 
 UNSEEN = 2
 """A fingerprint that was never taken."""
 NO_GRADIENT = 3
 """The fingerprint of a gradient that is None."""
 
-Indices = npt.NDArray[np.int64]
 _grad: Callable[[Any], Any] = attrgetter("grad")
 _requires_grad: Callable[[Any], bool] = attrgetter("requires_grad")
 
 
 class Column:
-    """One attribute of all variables: fingerprint, norm and class of the value that was last seen."""
+    """One attribute of all variables: fingerprint, norm and class of the value that was last seen.
+
+    Lists, not arrays: most models have so few variables that an array operation costs more than the comparison.
+    """
 
     def __init__(self) -> None:
-        self.prints: Prints = np.empty(0, np.uint64)
-        self.norms: npt.NDArray[np.float64] = np.empty(0)
-        self.classes: npt.NDArray[np.int32] = np.empty(0, np.int32)
+        self.prints: list[int] = []
+        self.norms: list[float] = []
+        self.classes: list[int] = []
         self.reader = Reader()
 
     def append(self, seen: int) -> None:
         """One more variable."""
-        self.prints = np.append(self.prints, np.uint64(seen))
-        self.norms = np.append(self.norms, UNMEASURED)
-        self.classes = np.append(self.classes, np.int32(NULL))
+        self.prints.append(seen)
+        self.norms.append(UNMEASURED)
+        self.classes.append(NULL)
 
-    def keep(self, indices: Indices) -> None:
+    def keep(self, indices: Sequence[int]) -> None:
         """Leave out all others."""
-        self.prints, self.norms, self.classes = self.prints[indices], self.norms[indices], self.classes[indices]
+        self.prints = [self.prints[index] for index in indices]
+        self.norms = [self.norms[index] for index in indices]
+        self.classes = [self.classes[index] for index in indices]
 
 
 class Variable:
@@ -63,12 +65,12 @@ class Table:
         self.variables: list[Variable] = []
         self.data, self.grad = Column(), Column()
         self.flags: list[bool] = []
+        self.deaths = 0  # how many tensors of variables have died
         self.version = 0  # changes whenever variables come, go, are named or held
         self._by_tensor: dict[int, Variable] = {}
         self._references: list[weakref.ref[torch.Tensor]] = []
         self._missed = False
         self._trained: list[int] = []  # positions of what may have a gradient
-        self._positions: Indices = np.empty(0, np.int64)
 
     def find(self, tensor: torch.Tensor) -> Variable | None:
         """The variable of `tensor`, if it is one."""
@@ -86,7 +88,6 @@ class Table:
         self.grad.append(UNSEEN if kind == "buffer" or tensor.grad is not None else NO_GRADIENT)
         if kind != "buffer":
             self._trained.append(variable.index)
-            self._positions = np.array(self._trained, np.int64)
         self.version += 1
         return variable
 
@@ -99,9 +100,9 @@ class Table:
             found = [tensor for tensor in found if tensor is not None]
         return found
 
-    def trained(self, tensors: list[Any]) -> tuple[Indices, list[Any]]:
+    def trained(self, tensors: list[Any]) -> tuple[list[int], list[Any]]:
         """The positions of the parameters among `tensors`, and their gradients, None where there is none."""
-        return self._positions, list(map(_grad, [tensors[index] for index in self._trained]))
+        return self._trained, list(map(_grad, [tensors[index] for index in self._trained]))
 
     def changed_flags(self, tensors: list[Any]) -> list[int]:
         """The positions of variables whose requires_grad is another than when this was last asked."""
@@ -112,27 +113,25 @@ class Table:
         self.flags = flags
         return changed
 
-    def noted(self, held: Collection[int]) -> tuple[Indices, npt.NDArray[np.int64]]:
+    def noted(self, held: Collection[int]) -> tuple[list[int], list[int]]:
         """Positions and ids, one for each name, of what is among `held` (Python ids of tensors) or held by nobody."""
         chosen = [v for v in self.variables if not v.held or id(v.tensor()) in held]
         rows = [(variable.index, number) for variable in chosen for number in variable.ids]
-        pairs = np.array(rows, np.int64).reshape(-1, 2)
-        return pairs[:, 0], pairs[:, 1].copy()
+        return [index for index, _ in rows], [number for _, number in rows]
 
     def _miss(self, reference: object) -> None:
         self._missed = True
+        self.deaths += 1
 
     def _drop(self, alive: Sequence[int]) -> None:
         self.variables = [self.variables[index] for index in alive]
         self.flags = [self.flags[index] for index in alive]
         self._references = [variable.tensor for variable in self.variables]
-        kept = np.array(alive, np.int64)
-        self.data.keep(kept)
-        self.grad.keep(kept)
+        self.data.keep(alive)
+        self.grad.keep(alive)
         for index, variable in enumerate(self.variables):
             variable.index = index
         self._trained = [variable.index for variable in self.variables if variable.kind != "buffer"]
-        self._positions = np.array(self._trained, np.int64)
         living = set(map(id, self.variables))
         self._by_tensor = {at: variable for at, variable in self._by_tensor.items() if id(variable) in living}
         self.version += 1

@@ -1,7 +1,6 @@
 """The tensors that training is about: parameters and buffers under their names, and what optimizers hold."""
 
 import weakref
-from collections.abc import Callable
 
 import torch
 from torch.nn import Module
@@ -17,11 +16,6 @@ _PLACEHOLDER = "optimizer"
 """First word of the names of tensors that an optimizer holds and no module does."""
 
 _TABLES = ("_modules", "_parameters", "_buffers")
-_Member = tuple[str, Callable[[], object]]
-
-
-def _absent() -> None:
-    """Stands for a weak reference to a member that is None."""
 
 
 class _Root:
@@ -30,38 +24,38 @@ class _Root:
     def __init__(self, module: Module) -> None:
         self.module = weakref.ref(module)
         self.known: dict[str, int] = {}  # name -> Python id of its tensor
-        self._parts: list[tuple[weakref.ref[Module], tuple[list[_Member], ...]]] = []
+        self._parts: list[weakref.ref[Module]] = []
+        self._members: list[object] = []
+        self._deaths = -1
 
-    def remember(self, module: Module) -> None:
-        """Note every member of every part."""
-        self._parts = [
-            (
-                weakref.ref(part),
-                tuple(
-                    [
-                        (name, _absent if member is None else weakref.ref(member))
-                        for name, member in part.__dict__[table].items()
-                    ]
-                    for table in _TABLES
-                ),
-            )
-            for part in module.modules()
-        ]
+    def remember(self, module: Module, deaths: int) -> None:
+        """Note every member of every part; `deaths` counts the variables that have died so far."""
+        self._parts = [weakref.ref(part) for part in module.modules()]
+        self._members = self._now()
+        self._deaths = deaths
 
-    def unchanged(self) -> bool:
-        """Whether every part still has the same members."""
-        for reference, tables in self._parts:
+    def unchanged(self, deaths: int) -> bool:
+        """Whether every part still has the same members.
+
+        They are compared by Python id, which only the death of one can give to another.
+        """
+        return deaths == self._deaths and self._now() == self._members
+
+    def _now(self) -> list[object]:
+        found: list[object] = []
+        for reference in self._parts:
             part = reference()
             if part is None:
-                return False
-            for table, members in zip(_TABLES, tables, strict=True):
-                now = part.__dict__[table]
-                if len(now) != len(members):
-                    return False
-                for name, member in members:
-                    if now.get(name) is not member():
-                        return False
-        return True
+                found.append(0)
+                continue
+            tables = part.__dict__
+            for name in _TABLES:
+                table = tables[name]
+                if table:
+                    found += table
+                    found += map(id, table.values())
+                found.append(len(table))
+        return found
 
 
 class Variables:
@@ -86,7 +80,7 @@ class Variables:
         inner = unwrap(module)
         root = self._roots.get(id(inner))
         if root is not None and root.module() is inner:
-            if not root.unchanged():
+            if not root.unchanged(self.table.deaths):
                 self._scan(inner)
             return
         known = self._inner.get(id(inner))
@@ -106,7 +100,7 @@ class Variables:
         params = [param for group in optimizer.param_groups for param in group["params"]]
         for module in self._modules.roots({id(param) for param in params}):
             root = self._roots.get(id(module))
-            if root is None or root.module() is not module or not root.unchanged():
+            if root is None or root.module() is not module or not root.unchanged(self.table.deaths):
                 self._scan(module)
         owner = self._objects.number(optimizer)
         self.optimizers[optimizer] = owner
@@ -132,7 +126,7 @@ class Variables:
             if root.known.get(name) != id(tensor) or self.find(tensor) is None:
                 root.known[name] = id(tensor)
                 self._new(tensor, kind, name, owner, True)
-        root.remember(module)
+        root.remember(module, self.table.deaths)
 
     def _new(self, tensor: torch.Tensor, kind: str, name: str, owner: int, named: bool) -> Variable:
         """Name `tensor`. A module's name replaces one made up for it; otherwise a further name is tied to the first."""
