@@ -40,6 +40,8 @@ class Open(NamedTuple):
     training: bool | None
     in_forward: bool
     """Whether the call is a module's forward or inside one."""
+    passing: bool
+    """Whether it is only followed, not written: its step is not recorded."""
 
 
 class Thread:
@@ -67,11 +69,13 @@ class Watch:
     `before` and `after` see the thread, the call, its receiver and its arguments or its result; `always` runs
     when the call ends in whatever way. A call directly inside another of the same `group` is not recorded.
     A `structural` watch is recorded whatever is asked for: steps and variables are found through it; of forwards
-    only the outermost are. The first call of a watch that `begins` something ends the stage init.
+    only the outermost are. Calls of a `frequent` one are not written in steps that are left out. The first call of a
+    watch that `begins` something ends the stage init.
     """
 
     __slots__ = (
-        "after", "always", "api", "before", "begins", "by_class", "forward", "group", "hashed", "identify", "structural"
+        "after", "always", "api", "before", "begins", "by_class", "forward", "frequent", "group", "hashed", "identify",
+        "structural",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +88,7 @@ class Watch:
         hashed: bool = False,
         structural: bool | None = None,
         begins: bool = False,
+        frequent: bool = False,
     ) -> None:
         self.api: Api | None = None
         self.by_class: dict[type, Api] = {}
@@ -92,6 +97,7 @@ class Watch:
         self.group = group
         self.forward = forward
         self.begins = begins or forward
+        self.frequent = frequent or forward
         self.hashed = hashed
         hooked = before is not None or after is not None or always is not None
         self.structural = hooked if structural is None else structural
@@ -131,7 +137,7 @@ class Calls:
         found = self.threads[get_ident()] = Thread(len(self.threads), self.contexts.autocast())
         return found
 
-    def enter(  # noqa: PLR0912 -- in one piece, as each call would cost as much as its branch
+    def enter(  # noqa: PLR0912, PLR0915 -- in one piece, as each call would cost as much as its branch
         self, thread: Thread, watch: Watch, args: Values, kwargs: dict[str, Any], depth: int
     ) -> Open | None:
         """Open a call; None when it is not to be recorded. The caller's frame is `depth` above ours."""
@@ -165,13 +171,24 @@ class Calls:
                 watch.group and outer.api.group == watch.group
             ):
                 return None  # a method that calls the one it overrides, or a recursion over children
-            parent, stage, site, users, at = outer.enter, outer.stage, outer.site, outer.api.users, outer.time
+            parent = outer.parent if outer.passing else outer.enter
+            stage, site, users, at = outer.stage, outer.site, outer.api.users, outer.time
             in_forward = outer.in_forward or watch.forward
             hashed = watch.forward and not outer.in_forward
             if training is None:
                 training = outer.training
         api.group = watch.group
         enter = self._next_id()
+        if not full and watch.frequent:
+            opened = Open(enter, parent, at, number, api, NULL, NULL, NULL, stage, training, in_forward, True)
+            if watch.before is not None:
+                self._tell(watch.before, thread, opened, receiver, args)
+            if not self._full.open:
+                stack.append(opened)
+                return opened
+            told = True  # and that began a step which is recorded, as whose first call it is written
+        else:
+            told = watch.before is None or (watch.forward and outer is not None and outer.in_forward)
         if self._wants_args:
             names = api.names
             if kwargs or len(args) > len(names):
@@ -185,16 +202,19 @@ class Calls:
             enter, parent, at, number, api,
             self._site(sys._getframe(depth), site, users) if self._wants_sites else NULL,
             self._context(training, thread.autocast) if self._wants_contexts else NULL,
-            described, stage, training, in_forward,
+            described, stage, training, in_forward, False,
         ))  # fmt: skip
         stack.append(opened)
-        if watch.before is not None and (not watch.forward or outer is None or not outer.in_forward):
-            thread.busy = True
-            try:
-                watch.before(thread, opened, receiver, args)
-            finally:
-                thread.busy = False
+        if not told:
+            self._tell(watch.before, thread, opened, receiver, args)  # type: ignore[arg-type]
         return opened
+
+    def _tell(self, told: Before, thread: Thread, opened: Open, receiver: Any, args: Values) -> None:
+        thread.busy = True
+        try:
+            told(thread, opened, receiver, args)
+        finally:
+            thread.busy = False
 
     def leave(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, result: Any) -> None:
         """Close a call that returned."""
@@ -208,7 +228,7 @@ class Calls:
             finally:
                 thread.busy = False
         results = NULL
-        if self._wants_results:
+        if self._wants_results and not opened.passing:
             results = self._describe_result(
                 opened.api.results, result, opened.enter, LINK_RESULT, opened.parent == NULL, watch.hashed
             )
@@ -218,7 +238,7 @@ class Calls:
         """Close a call that raised; running out of items is how an iterator ends, not an error."""
         if watch.always is not None:
             watch.always(thread, opened, receiver)
-        if isinstance(error, StopIteration):
+        if isinstance(error, StopIteration) or opened.passing:
             self._close(thread, opened, NULL, EXHAUSTED)
             return
         names = self._buffers.names
@@ -232,7 +252,10 @@ class Calls:
     def write_open(self) -> None:
         """Write the calls that are open now and were not at the last flush, without an exit."""
         found = {
-            opened.enter: (thread, opened) for thread in list(self.threads.values()) for opened in list(thread.stack)
+            opened.enter: (thread, opened)
+            for thread in list(self.threads.values())
+            for opened in list(thread.stack)
+            if not opened.passing
         }
         for enter in found.keys() - self._written:
             thread, opened = found[enter]
@@ -243,10 +266,11 @@ class Calls:
         stack = thread.stack
         while stack and stack.pop() is not opened:
             pass  # calls that were left without our seeing it, such as abandoned generators
-        self._write(thread, opened, self._next_id(), results, outcome)
+        if not opened.passing:
+            self._write(thread, opened, self._next_id(), results, outcome)
 
     def _write(self, thread: Thread, opened: Open, left: int, results: int, outcome: int) -> None:
-        enter, parent, at, receiver, api, site, contexts, args, stage, _, _ = opened
+        enter, parent, at, receiver, api, site, contexts, args, stage, *_ = opened
         self._append(
             self._pack(
                 enter,

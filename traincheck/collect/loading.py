@@ -26,7 +26,7 @@ def install_loading(monitor: Monitor, watcher: Watcher) -> None:
     def starts(thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         monitor.starter(opened)
 
-    watcher.identified(_BaseDataLoaderIter.__next__, of_iterator, Watch(before=starts, hashed=True))
+    watcher.identified(_BaseDataLoaderIter.__next__, of_iterator, Watch(before=starts, hashed=True, frequent=True))
     for method in ("__init__", "__iter__"):
         watcher.method(getattr(DistributedSampler, method), method, Watch())
     position = parameter_names(worker._worker_loop.__code__).index("worker_id")

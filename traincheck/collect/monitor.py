@@ -111,9 +111,10 @@ class Monitor:
         """A forward was entered outside any other: a root's."""
         self.calls.started = True
         self.starter(opened)
-        self.variables.called(module)
-        if torch.is_grad_enabled() and self.full_gate.open:
-            self.changes.data(opened.parent)
+        if self.full_gate.open:
+            self.variables.called(module)
+            if torch.is_grad_enabled():
+                self.changes.data(opened.parent)
 
     def module_left(self, opened: Open, module: Module) -> None:
         """The forward of a module with buffers returned: they may have moved."""
@@ -139,15 +140,17 @@ class Monitor:
 
     def step_entered(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer's step begins."""
-        held = held_by(optimizer)
-        if self._held.get(optimizer) != held:  # one that we never saw, or whose groups were changed behind our back
+        full = self.full_gate.open
+        known = self._held.get(optimizer)
+        # one that we never saw, or whose groups were changed behind our back
+        if known is None or (full and known != held_by(optimizer)):
             self.optimizer_built(opened.parent, optimizer)
         self.calls.started = True
         number = self.objects.number(optimizer)
         self.steps.enter_optimizer(number)
-        if self.full_gate.open:
+        if full:
             self.changes.grads(opened.parent)
-            self.changes.before_step(opened.enter, number, held)
+            self.changes.before_step(opened.enter, number, self._held[optimizer])
 
     def step_left(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer's step ends."""

@@ -78,9 +78,10 @@ class Targets:
                 before=lambda thread, opened, optimizer, items: monitor.step_entered(opened, optimizer),
                 after=lambda thread, opened, optimizer, result: monitor.step_left(opened, optimizer),
                 always=lambda thread, opened, optimizer: monitor.steps.leave_optimizer(),
+                frequent=True,
             )
         if method == "zero_grad":
-            return Watch(before=self._starter, after=self._sweep_grads, begins=True)
+            return Watch(before=self._starter, after=self._sweep_grads, begins=True, frequent=True)
         if base is Optimizer:
             built = "__init__" if method == "__init__" else method
             return Watch(before=self._prepare_class, after=self._optimizer_built, group=f"optimizer.{built}")
@@ -89,7 +90,7 @@ class Targets:
         if key == (DataLoader, "__init__"):
             return Watch(before=self._prepare_class)
         if base is Module and method in ("train", "eval"):
-            return Watch(before=self._starter_on_root, group="Module.train")
+            return Watch(before=self._starter_on_root, group="Module.train", frequent=True)
         if base is Module:
             return Watch(after=self._sweep_all, group=f"Module.{method}")
         if key == (DataLoader, "__iter__"):
@@ -100,14 +101,18 @@ class Targets:
         autocast = torch.amp.autocast_mode.autocast
         for method in (autocast.__enter__, autocast.__exit__):
             self.watcher.notice(method, lambda _: self.monitor.autocast_changed(), after=True)
-        self.watcher.function(torch.Tensor.backward, "torch.Tensor.backward", Watch(before=self._backward))
         self.watcher.function(
-            torch.autograd.backward, "torch.autograd.backward", Watch(before=self._starter, after=self._sweep_grads)
+            torch.Tensor.backward, "torch.Tensor.backward", Watch(before=self._backward, frequent=True)
+        )
+        self.watcher.function(
+            torch.autograd.backward,
+            "torch.autograd.backward",
+            Watch(before=self._starter, after=self._sweep_grads, frequent=True),
         )
         for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_"):
             function = getattr(torch.nn.utils, name, None)
             if isinstance(function, FunctionType):
-                watch = Watch(after=self._sweep_grads, group="clip")
+                watch = Watch(after=self._sweep_grads, group="clip", frequent=True)
                 self.watcher.function(function, f"torch.nn.utils.{name}", watch)
 
     def _install_modules(self) -> None:
@@ -136,9 +141,10 @@ class Targets:
                     monitor.objects.number(items[0])
                 ),
                 always=lambda thread, opened, receiver: monitor.steps.leave_optimizer(),
+                frequent=True,
             ),
         )
-        self.watcher.method(scaler.unscale_, "unscale_", Watch(after=self._sweep_grads))
+        self.watcher.method(scaler.unscale_, "unscale_", Watch(after=self._sweep_grads, frequent=True))
         for method in ("update", "scale"):
             self.watcher.method(getattr(scaler, method), method, Watch())
 

@@ -92,6 +92,7 @@ class Watcher:
 def _recorder(monitor: Monitor, original: Callable[..., Any], watch: Watch, depth: int) -> Any:
     gate = monitor.steps_gate if watch.structural else monitor.full_gate
     calls, is_method = monitor.calls, watch.api is None
+    full, forward = monitor.full_gate, watch.forward
     threads, enter, leave, leave_raised = calls.threads, calls.enter, calls.leave, calls.leave_raised
 
     def record(*args: Any, **kwargs: Any) -> Any:
@@ -100,7 +101,7 @@ def _recorder(monitor: Monitor, original: Callable[..., Any], watch: Watch, dept
         thread = threads.get(get_ident())
         if thread is None:
             thread = calls.new_thread()
-        elif thread.busy:
+        elif thread.busy or (forward and not full.open and thread.stack and thread.stack[-1].in_forward):
             return original(*args, **kwargs)
         try:
             opened = enter(thread, watch, args, kwargs, depth)
