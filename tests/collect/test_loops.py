@@ -193,4 +193,4 @@ def test_sampled_steps_are_whole_and_the_others_nearly_empty(tmp_path: Path) -> 
     assert updates.keys() == {0, 1, 4, 8}
     assert updates[4] == updates[8] == updates[1]
     stepped = Counter(row["step"] for row in rows(facts, "call", api="torch.optim.sgd.SGD.step"))
-    assert stepped == dict.fromkeys(range(9), 1)
+    assert stepped == {0: 1, 1: 1, 4: 1, 8: 1}
