@@ -58,6 +58,7 @@ SORTS: Mapping[str, ColumnType] = MappingProxyType(
         "record": "int",
         "span": "int",
         "parts": "int",
+        "channel": "str",
         # Sorts that one may learn from.
         "rank": "int",
         "step": "int",
@@ -100,6 +101,7 @@ IDENTITY_SORTS = frozenset(
         "record",
         "span",
         "parts",
+        "channel",
     }
 )
 
@@ -206,6 +208,13 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "sub:api super:api",
                 "api generalisation: a method and the base method it overrides or inherits",
             ),
+            _relation(
+                "exchange",
+                "call:call channel:channel number:integer operation:api peer:rank",
+                "a call that takes part in a collective or transfer, or waits for one; channel is a group of ranks, or "
+                "who sends to whom; number counts what each rank does on it; peer is the source or destination",
+            ),
+            _relation("member", "channel:channel rank:rank", "who takes part in what goes over a channel"),
             # what only traces imported from another tool's logs have: its records, under its own names
             _relation(
                 "record",

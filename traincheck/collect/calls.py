@@ -70,11 +70,13 @@ class Watch:
     when the call ends in whatever way. A call directly inside another of the same `group` is not recorded.
     A `structural` watch is recorded whatever is asked for: steps and variables are found through it; of forwards
     only the outermost are. Calls of a `frequent` one are not written in steps that are left out. The first call of a
-    watch that `begins` something ends the stage init.
+    watch that `begins` something ends the stage init. `linked` says whether the tensors given to a call are linked to
+    it; unless it is said, those of outermost calls are.
     """
 
     __slots__ = (
         "after", "always", "api", "before", "begins", "by_class", "forward", "frequent", "group", "hashed", "identify",
+        "linked",
         "structural",
     )  # fmt: skip
 
@@ -89,6 +91,7 @@ class Watch:
         structural: bool | None = None,
         begins: bool = False,
         frequent: bool = False,
+        linked: bool | None = None,
     ) -> None:
         self.api: Api | None = None
         self.by_class: dict[type, Api] = {}
@@ -99,6 +102,7 @@ class Watch:
         self.begins = begins or forward
         self.frequent = frequent or forward
         self.hashed = hashed
+        self.linked = linked
         hooked = before is not None or after is not None or always is not None
         self.structural = hooked if structural is None else structural
 
@@ -195,7 +199,8 @@ class Calls:
                 names, items = bind(names, args, kwargs)
             else:
                 items = args
-            described = self._describe(api.args, names, items, enter, 0, outer is None, hashed)
+            linked = outer is None if watch.linked is None else watch.linked
+            described = self._describe(api.args, names, items, enter, 0, linked, hashed)
         else:
             described = NULL
         opened = tuple.__new__(Open, (
@@ -232,14 +237,14 @@ class Calls:
             results = self._describe_result(
                 opened.api.results, result, opened.enter, LINK_RESULT, opened.parent == NULL, watch.hashed
             )
-        self._close(thread, opened, results, RETURNED)
+        self.close(thread, opened, results, RETURNED)
 
     def leave_raised(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, error: BaseException) -> None:
         """Close a call that raised; running out of items is how an iterator ends, not an error."""
         if watch.always is not None:
             watch.always(thread, opened, receiver)
         if isinstance(error, StopIteration) or opened.passing:
-            self._close(thread, opened, NULL, EXHAUSTED)
+            self.close(thread, opened, NULL, EXHAUSTED)
             return
         names = self._buffers.names
         try:
@@ -247,7 +252,7 @@ class Calls:
         except Exception:  # a user's exception may not print
             message = ""
         self._buffers.add("raised", opened.enter, names(qualified(type(error))), names(message))
-        self._close(thread, opened, NULL, RAISED)
+        self.close(thread, opened, NULL, RAISED)
 
     def write_open(self) -> None:
         """Write the calls that are open now and were not at the last flush, without an exit."""
@@ -262,7 +267,8 @@ class Calls:
             self._write(thread, opened, NULL, NULL, NULL)
         self._written = set(found)
 
-    def _close(self, thread: Thread, opened: Open, results: int, outcome: int) -> None:
+    def close(self, thread: Thread, opened: Open, results: int, outcome: int) -> None:
+        """Close a call with the set of its results."""
         stack = thread.stack
         while stack and stack.pop() is not opened:
             pass  # calls that were left without our seeing it, such as abandoned generators

@@ -8,7 +8,7 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
-from traincheck.collect.fingerprint import ABSENT, UNMEASURED, Reader, zero_fingerprint
+from traincheck.collect.fingerprint import ABSENT, UNMEASURED, Reader, local, zero_fingerprint
 from traincheck.collect.needs import Needs
 from traincheck.collect.table import NO_GRADIENT, UNSEEN, Column
 from traincheck.collect.variables import Variables
@@ -247,6 +247,7 @@ class Changes:
 
     def _classify(self, tensor: torch.Tensor, seen: int, norm: float) -> int:
         """The class of values whose norm does not tell; without a norm they are taken to be finite."""
+        tensor = local(tensor)
         if norm == UNMEASURED:
             return self._zero if seen == zero_fingerprint(tensor.nbytes) else self._nonzero
         if norm == 0.0:  # zeros of either sign, or values whose squares vanish

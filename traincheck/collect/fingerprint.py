@@ -42,12 +42,24 @@ def readable(tensor: torch.Tensor) -> bool:
     return tensor.data_ptr() > _LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()
 
 
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """The part of a distributed tensor that is on this rank; any other tensor as it is.
+
+    To read more of a DTensor would take a collective, which all ranks would have to join.
+    """
+    if type(tensor) in _PLAIN_TYPES:
+        return tensor
+    inner = getattr(tensor, "_local_tensor", None)
+    return inner if isinstance(inner, torch.Tensor) else tensor
+
+
 def fingerprint(tensor: torch.Tensor) -> int:
     """xxh3 of the tensor's bytes in logical order, never 0; `ABSENT` when its values cannot be read.
 
     Equal values give equal fingerprints within one dtype and shape whatever the strides; any change of a bit
-    (the sign of a zero included) changes it.
+    (the sign of a zero included) changes it. Of a distributed tensor it is that of the local part.
     """
+    tensor = local(tensor)
     if not readable(tensor):
         return _of_sparse(tensor)
     if not tensor.is_cpu or not tensor.is_contiguous():
@@ -103,7 +115,7 @@ class Reader:
         found = [UNMEASURED] * len(chosen)
         large = []
         for place, index in enumerate(chosen):
-            tensor = tensors[index]
+            tensor = local(tensors[index])
             if tensor.dtype is torch.float32 and not self._slow and tensor.numel() <= _SMALL:
                 view = self._views[index]
                 values = self._numbers.get(id(view))
@@ -111,11 +123,11 @@ class Reader:
                     values = self._numbers[id(view)] = np.frombuffer(view or bytearray(), np.float32)
                 found[place] = math.sqrt(values.dot(values))
             elif tensor.is_floating_point() and readable(tensor):
-                large.append(place)
+                large.append((place, tensor))
         if large:
             with torch.no_grad():
-                measured = torch._foreach_norm([tensors[chosen[place]] for place in large])
-            for place, norm in zip(large, measured, strict=True):
+                measured = torch._foreach_norm([tensor for _, tensor in large])
+            for (place, _), norm in zip(large, measured, strict=True):
                 found[place] = float(norm)
         return found
 

@@ -71,7 +71,7 @@ class Summaries:
             if kind in _PLAIN_TENSORS:
                 key.append((value.dtype, value.shape) if value.is_cpu else (value.dtype, value.shape, value.device))
                 if linked:
-                    self._link(call, name, value, flags, hashed)
+                    self.link(call, name, value, flags, hashed)
             elif kind in _SCALARS or kind in _TORCH_SCALARS:
                 key.append((kind, value))
             elif kind in _SEQUENCES or isinstance(value, tuple | torch.Tensor):
@@ -87,7 +87,7 @@ class Summaries:
         kind = type(result)
         if kind in _PLAIN_TENSORS and result.is_cpu:
             if linked or hashed:
-                self._link(call, "", result, flags, hashed)
+                self.link(call, "", result, flags, hashed)
             known = table.known.get(((result.dtype, result.shape),))
             if known is not None:
                 return known
@@ -100,7 +100,7 @@ class Summaries:
         """A container, one level deep: the key of each item behind its index or key."""
         if isinstance(value, torch.Tensor):
             if linked:
-                self._link(call, name, value, flags, False)
+                self.link(call, name, value, flags, False)
             return (value.dtype, value.shape, value.device, type(value))
         pairs = list(value.items()) if type(value) is dict else list(enumerate(value))
         found: list[Any] = []
@@ -109,14 +109,15 @@ class Summaries:
             if isinstance(item, torch.Tensor):
                 found.append((str(index), item.dtype, item.shape, item.device))
                 if linked:
-                    self._link(call, f"{name}.{index}" if name else str(index), item, flags, hashed)
+                    self.link(call, f"{name}.{index}" if name else str(index), item, flags, hashed)
             elif kind in _SCALARS:
                 found.append((str(index), kind, item))
             else:
                 found.append((str(index), kind))
         return (_Nested, type(value), len(pairs), tuple(found))
 
-    def _link(self, call: int, name: str, value: Any, flags: int, hashed: bool) -> None:
+    def link(self, call: int, name: str, value: Any, flags: int, hashed: bool) -> None:
+        """Say which tensor the value `name` of a call is, with its fingerprint if `hashed`."""
         token = self._token(value)
         fingerprint = self._fingerprint(value) if hashed else 0
         if token != NULL or fingerprint:

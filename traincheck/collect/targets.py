@@ -26,6 +26,7 @@ class Targets:
         self.monitor = monitor
         self.watcher = watcher
         self.functional = Functional(monitor, watcher)
+        self._distributed: Any = None
         self._prepared: set[type] = set()
         self._families = {
             Module: ("train", "eval", "zero_grad", "load_state_dict", "apply", "requires_grad_", *_CONVERSIONS),
@@ -51,6 +52,8 @@ class Targets:
     def remove(self) -> None:
         """Take every recorder out again."""
         self.watcher.remove()
+        if self._distributed is not None:
+            self._distributed.remove()
         self.functional.remove()
 
     def prepare(self, cls: type) -> None:
@@ -149,18 +152,16 @@ class Targets:
             self.watcher.method(getattr(scaler, method), method, Watch())
 
     def _install_distributed(self) -> None:
-        if not torch.distributed.is_available():
-            return
-        monitor = self.monitor
-        self.watcher.function(
-            torch.distributed.init_process_group,
-            "torch.distributed.init_process_group",
-            Watch(after=lambda thread, opened, receiver, result: monitor.ranked()),
-        )
-        self.watcher.method(torch.nn.parallel.DistributedDataParallel.__init__, "__init__", Watch())
+        if torch.distributed.is_available():
+            from traincheck.collect.distributed import Distributed  # needs a torch that has it
+
+            self._distributed = Distributed(self.monitor, self.watcher)
+            self._distributed.install()
 
     def _module_built(self, args: tuple[Any, ...]) -> None:
         self.monitor.modules.add(args[0])
+        if self._distributed is not None:
+            self._distributed.look()
         self.prepare(type(args[0]))
 
     def _prepare_class(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:

@@ -43,6 +43,13 @@ class Watcher:
         watch.identify = identify
         self._install(function, watch)
 
+    def replace(self, function: Callable[..., Any], make: Callable[[FunctionType], Callable[..., Any]]) -> None:
+        """Let `function` do what `make` makes of its original, unless it is watched already."""
+        if id(function) in self._swapped or not isinstance(function, FunctionType):
+            return  # or compiled code that has none to swap
+        original = clone(function)
+        self._swapped[id(function)] = (function, swap(function, make(original), original))
+
     def shim(self, function: Callable[..., Any], name: str, names: tuple[str, ...]) -> Callable[..., Any] | None:
         """A stand-in for a C function, to be put in its place; None when nobody wants its calls."""
         watch = Watch()
@@ -82,11 +89,7 @@ class Watcher:
         self._swapped.clear()
 
     def _install(self, function: Callable[..., Any], watch: Watch) -> None:
-        if id(function) in self._swapped or not isinstance(function, FunctionType):
-            return  # watched already, or compiled code that has none to swap
-        original = clone(function)
-        record = _recorder(self.monitor, original, watch, _FRAMES_OF_SWAPPED)
-        self._swapped[id(function)] = (function, swap(function, record, original))
+        self.replace(function, lambda original: _recorder(self.monitor, original, watch, _FRAMES_OF_SWAPPED))
 
 
 def _recorder(monitor: Monitor, original: Callable[..., Any], watch: Watch, depth: int) -> Any:

@@ -160,6 +160,15 @@ def _state(describer: Describer, row: Mapping[str, Value]) -> str:
     )
 
 
+def _exchange(describer: Describer, row: Mapping[str, Value]) -> str:
+    peer = f", with rank {row['peer']} named" if row.get("peer") is not None else ""
+    return f"{describer.name('call', row['call'])} is number {row['number']} of '{row['channel']}'{peer}"
+
+
+def _member(_: Describer, row: Mapping[str, Value]) -> str:
+    return f"rank {row['rank']} belongs to '{row['channel']}'"
+
+
 def _metric(_: Describer, row: Mapping[str, Value]) -> str:
     return f"{row['name']} is {_shown(row['value'])}"
 
@@ -182,6 +191,8 @@ _SENTENCES: Mapping[str, Callable[[Describer, Mapping[str, Value]], str]] = {
     "holds": _holds,
     "update": _update,
     "state": _state,
+    "exchange": _exchange,
+    "member": _member,
     "metric": _metric,
     "step": _step,
     "subclass": _subclass,

@@ -46,7 +46,7 @@ class _Known:
         self._told: set[int] = set()
 
     def call(self, number: int) -> Iterator[Told]:
-        """What it changed, and what is known of the object that it was called on."""
+        """What it changed, or its place among what ranks do together, and what is known of its object."""
         row = self._case.describer.row("call", number)
         if row is None:
             return
@@ -57,6 +57,8 @@ class _Known:
         changed = "; ".join(f"the {attr} of {_listed(names)}" for attr, names in changes.items()) or "nothing"
         step = f" in step {row['step']}" if row["step"] is not None else ""
         told = f" changed {changed}" if self._facts["update"].num_rows else ""
+        for exchange in self._rows("exchange", call=number):
+            told = f" is number {exchange['number']} of '{exchange['channel']}' on rank {row['rank']}"
         receiver = tuple(self.thing(row["receiver"])) if row["receiver"] is not None else ()
         if told or receiver:
             yield Told(f"'{row['api']}'{step}{told}", receiver)

@@ -297,6 +297,22 @@ def _metric(process: RawProcess) -> Columns:
     }
 
 
+def _exchange(process: RawProcess) -> Columns:
+    rows = process.families["exchanges"]
+    return {
+        "call": process.ids(rows["call"]),
+        "channel": _texts(process, rows["channel"]),
+        "number": rows["number"],
+        "operation": _texts(process, rows["operation"]),
+        "peer": np.asarray(rows["peer"], np.int64),
+    }
+
+
+def _member(process: RawProcess) -> Columns:
+    rows = process.families["members"]
+    return {"channel": _texts(process, rows["channel"]), "rank": np.asarray(rows["rank"], np.int64)}
+
+
 def _subclass(process: RawProcess) -> Columns:
     rows = process.families["subclasses"]
     return {"sub": _texts(process, rows["sub"]), "super": _texts(process, rows["super"])}
@@ -353,6 +369,8 @@ _BUILDERS: Mapping[str, Callable[[RawProcess], Columns]] = {
     "state": _state,
     "metric": _metric,
     "subclass": _subclass,
+    "exchange": _exchange,
+    "member": _member,
     "ordinal": _ordinal,
     "invokes": _invokes,
     "record": lambda process: recorded.record(process, _steps_of),

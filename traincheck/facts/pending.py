@@ -20,8 +20,8 @@ END = np.iinfo(np.int64).max
 """Later than every event."""
 
 _KEYS = {
-    "calls": "enter", "links": "call", "raised": "call", "updates": "id", "states": "at", "metrics": "at",
-    "records": "id", "spans": "id",
+    "calls": "enter", "links": "call", "exchanges": "call", "raised": "call", "updates": "id", "states": "at",
+    "metrics": "at", "records": "id", "spans": "id",
 }  # fmt: skip
 """The families of events, with the column that says when."""
 

@@ -80,6 +80,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "stage:int8 outcome:int8",
             ),
             _family("links", "call:int64 tensor:int64 fingerprint:uint64 name flags:int8"),
+            _family("members", "channel rank"),
+            _family("exchanges", "call:int64 number:int64 channel peer operation"),
             _family("raised", "call:int64 type message"),
             _family("updates", "id:int64 variable:int64 call:int64 attr before after"),
             _family(
