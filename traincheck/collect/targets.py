@@ -1,6 +1,5 @@
 """What is watched: the functions and methods of torch that training is made of."""
 
-from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
@@ -11,11 +10,16 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
 
 from traincheck.collect.calls import Open, Thread, Watch
+from traincheck.collect.finder import Finder
 from traincheck.collect.functional import Functional
+from traincheck.collect.functions import with_subclasses
 from traincheck.collect.loading import install_loading
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.summaries import qualified
 from traincheck.collect.watch import Watcher
 
+_PASS_ON = ("accelerate.optimizer.AcceleratedOptimizer",)
+"""Optimizers that only pass on what they are told, and not always: their own count as what they are."""
 _CONVERSIONS = ("to", "cpu", "cuda", "half", "float", "double", "bfloat16", "to_empty")
 
 
@@ -26,6 +30,7 @@ class Targets:
         self.monitor = monitor
         self.watcher = watcher
         self.functional = Functional(monitor, watcher)
+        self.finder = Finder(monitor, watcher, self.prepare)
         self._prepared: set[type] = set()
         self._families = {
             Module: ("train", "eval", "zero_grad", "load_state_dict", "apply", "requires_grad_", *_CONVERSIONS),
@@ -42,11 +47,12 @@ class Targets:
         self._install_modules()
         bases: tuple[type[Any], ...] = (Optimizer, LRScheduler, DataLoader, Sampler)
         for base in bases:
-            for cls in _with_subclasses(base):
+            for cls in with_subclasses(base):
                 self.prepare(cls)
         install_loading(self.monitor, self.watcher)
         self._install_scaler()
         self._install_distributed()
+        self.monitor.look, self.monitor.turn = self.finder.look, self.watcher.functions.turn
 
     def remove(self) -> None:
         """Take every recorder out again."""
@@ -55,7 +61,7 @@ class Targets:
 
     def prepare(self, cls: type) -> None:
         """Watch the methods that `cls` and its bases define; told of every class when it is first constructed."""
-        if cls in self._prepared:
+        if cls in self._prepared or qualified(cls) in _PASS_ON:
             return
         for base, methods in self._families.items():
             if not issubclass(cls, base):
@@ -156,6 +162,8 @@ class Targets:
     def _module_built(self, args: tuple[Any, ...]) -> None:
         self.monitor.modules.add(args[0])
         self.prepare(type(args[0]))
+        if not self.monitor.calls.started:
+            self.monitor.look()
 
     def _prepare_class(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.prepare(type(receiver))
@@ -185,9 +193,3 @@ class Targets:
 
     def _remember_loader(self, thread: Thread, opened: Open, loader: Any, result: Any) -> None:
         self.monitor.loaders[result] = loader
-
-
-def _with_subclasses(base: type[Any]) -> Iterator[type[Any]]:
-    yield base
-    for cls in base.__subclasses__():
-        yield from _with_subclasses(cls)

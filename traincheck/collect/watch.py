@@ -6,6 +6,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from traincheck.collect.calls import Identify, Watch
+from traincheck.collect.functions import Followed, Functions
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.trampoline import clone, swap
 
@@ -19,6 +20,7 @@ class Watcher:
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
+        self.functions = Functions(monitor, self.release)
         self._swapped: dict[int, tuple[FunctionType, CodeType]] = {}
 
     def function(self, function: Callable[..., Any], name: str, watch: Watch, like: Any = None) -> None:
@@ -42,6 +44,21 @@ class Watcher:
         """Record calls whose API and receiver `identify` works out."""
         watch.identify = identify
         self._install(function, watch)
+
+    def follow(self, function: FunctionType, name: str, owner: type | None, asked: bool) -> None:
+        """Record when calls of a function ran: as `name`, or as a method of what is derived from `owner`."""
+        if id(function) in self._swapped:
+            return
+        followed = Followed(function, owner, asked)
+        if owner is None:
+            self.functions.named(followed, name)
+        original = clone(function)
+        record = self.functions.recorder(followed, original)
+        self._swapped[id(function)] = (function, swap(function, record, original))
+
+    def release(self, function: FunctionType) -> None:
+        """Give a function its own code back for the rest of the run."""
+        function.__code__ = self._swapped[id(function)][1]
 
     def shim(self, function: Callable[..., Any], name: str, names: tuple[str, ...]) -> Callable[..., Any] | None:
         """A stand-in for a C function, to be put in its place; None when nobody wants its calls."""

@@ -113,7 +113,7 @@ def _call(process: RawProcess) -> Columns:
         "api": _texts(process, rows["api"]),
         "parent": process.ids(rows["parent"]),
         "thread": np.asarray(rows["thread"], np.int64),
-        "step": _steps_of(process, rows["enter"]),
+        "step": _steps_of(process, rows["at"]),
         "stage": _words(STAGES, rows["stage"]),
         "enter": rows["enter"],
         "exit": rows["exit"],
