@@ -153,6 +153,12 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 f"call:call name:name {_VALUE_COLUMNS}",
                 "one result of a call; name is '' or its index or key",
             ),
+            _relation(
+                "dimension",
+                "call:call role:kind name:name axis:integer size:number",
+                "how large an argument or result (role arg or result) was along an axis, the last of which is -1 too; "
+                "a list has axis 0 only, and is as large as it is long",
+            ),
             _relation("raised", "call:call type:type message:text", "the exception a call ended with"),
             _relation(
                 "context",
@@ -205,6 +211,11 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "subclass",
                 "sub:api super:api",
                 "api generalisation: a method and the base method it overrides or inherits",
+            ),
+            _relation(
+                "unrecorded",
+                "api:api",
+                "a function that was given up: it was called too often, or steps ended in it; no call of it is here",
             ),
             # what only traces imported from another tool's logs have: its records, under its own names
             _relation(
