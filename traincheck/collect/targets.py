@@ -84,6 +84,7 @@ class Targets:
                 before=lambda thread, opened, optimizer, items: monitor.step_entered(opened, optimizer),
                 after=lambda thread, opened, optimizer, result: monitor.step_left(opened, optimizer),
                 always=lambda thread, opened, optimizer: monitor.steps.leave_optimizer(),
+                begins=True,
             )
         if method == "zero_grad":
             return Watch(before=self._starter, after=self._sweep_grads, begins=True)

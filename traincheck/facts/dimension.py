@@ -34,8 +34,8 @@ def dimensions(process: RawProcess, expand: Expand) -> dict[str, Any]:
 
 
 def _sizes(texts: list[str], shape: int, kind: int, number: float) -> list[tuple[int, int]]:
-    """The size along each axis of a shape, the last one as -1 too, or the length of a list."""
+    """The size along each axis of a shape, the last of several as -1 too, or the length of a list."""
     if 0 <= shape < len(texts):
         found = [int(size) for size in texts[shape].strip("[]()").split(",") if size.strip().isdigit()]
-        return [*enumerate(found), *((-1, size) for size in found[-1:])]
+        return [*enumerate(found), *((-1, size) for size in found[1:][-1:])]
     return [(0, int(number))] if 0 <= kind < len(texts) and texts[kind] == "list" and not np.isnan(number) else []
