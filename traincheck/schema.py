@@ -156,8 +156,8 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             _relation(
                 "dimension",
                 "call:call role:kind name:name axis:integer size:number",
-                "how large an argument or result (role arg or result) was along an axis, the last of several is -1 too; "
-                "a list has axis 0 only, and is as large as it is long",
+                "how large an argument or result (role arg or result) was along an axis; the last of several is -1 "
+                "too, and a list has axis 0 only",
             ),
             _relation("raised", "call:call type:type message:text", "the exception a call ended with"),
             _relation(

@@ -15,6 +15,7 @@ from traincheck.collect.functional import Functional
 from traincheck.collect.functions import with_subclasses
 from traincheck.collect.loading import install_loading
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.operations import Operations
 from traincheck.collect.summaries import qualified
 from traincheck.collect.watch import Watcher
 
@@ -30,6 +31,7 @@ class Targets:
         self.monitor = monitor
         self.watcher = watcher
         self.functional = Functional(monitor, watcher)
+        self.operations = Operations(watcher)
         self.finder = Finder(monitor, watcher, self.prepare)
         self._prepared: set[type] = set()
         self._families = {
@@ -52,12 +54,14 @@ class Targets:
         install_loading(self.monitor, self.watcher)
         self._install_scaler()
         self._install_distributed()
+        self.operations.install()
         self.monitor.look, self.monitor.turn = self.finder.look, self.watcher.functions.turn
 
     def remove(self) -> None:
         """Take every recorder out again."""
         self.watcher.remove()
         self.functional.remove()
+        self.operations.remove()
 
     def prepare(self, cls: type) -> None:
         """Watch the methods that `cls` and its bases define; told of every class when it is first constructed."""
