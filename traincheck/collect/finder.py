@@ -99,19 +99,15 @@ class Finder:
 
     def _scan(self, module: ModuleType) -> None:
         for thing in list(module.__dict__.values()):
-            if id(thing) in self._looked_at or getattr(type(thing), "__module__", None) is None:
+            if not isinstance(thing, FunctionType | type) or thing.__module__ != module.__name__:
                 continue
-            if isinstance(thing, FunctionType):
-                self._note(thing)
-                if thing.__module__ == module.__name__:
+            if id(thing) not in self._looked_at:
+                self._looked_at.add(id(thing))
+                self._kept.append(thing)  # so that its id stays its own
+                if isinstance(thing, FunctionType):
                     self._consider(thing, None)
-            elif isinstance(thing, type) and thing.__module__ == module.__name__ and "<" not in thing.__qualname__:
-                self._note(thing)
-                self._scan_class(thing)
-
-    def _note(self, thing: Any) -> None:
-        self._looked_at.add(id(thing))
-        self._kept.append(thing)  # so that its id stays its own
+                elif "<" not in thing.__qualname__:
+                    self._scan_class(thing)
 
     def _scan_class(self, cls: type) -> None:
         self._prepare(cls)
