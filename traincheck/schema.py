@@ -155,6 +155,12 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 f"call:call name:name {_VALUE_COLUMNS}",
                 "one result of a call; name is '' or its index or key",
             ),
+            _relation(
+                "dimension",
+                "call:call role:kind name:name axis:integer size:number",
+                "how large an argument or result (role arg or result) was along an axis; the last of several is -1 "
+                "too, and a list has axis 0 only",
+            ),
             _relation("raised", "call:call type:type message:text", "the exception a call ended with"),
             _relation(
                 "context",
@@ -215,6 +221,11 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "who sends to whom; number counts what each rank does on it; peer is the source or destination",
             ),
             _relation("member", "channel:channel rank:rank", "who takes part in what goes over a channel"),
+            _relation(
+                "unrecorded",
+                "api:api",
+                "a function that was given up: it was called too often, or steps ended in it; no call of it is here",
+            ),
             # what only traces imported from another tool's logs have: its records, under its own names
             _relation(
                 "record",

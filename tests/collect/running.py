@@ -1,6 +1,7 @@
 """Runs scripts under the collector, in processes of their own, as users do."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -87,9 +88,16 @@ def rows(facts: Facts, relation: str, **wanted: Any) -> list[dict[str, Any]]:
 
 
 def apis_by_step(facts: Facts, *endings: str) -> dict[int, list[str]]:
-    """For each step the last words of the outermost calls' names, in order; only those in `endings` if given."""
+    """For each step the last words of the outermost calls' names, in order; only those in `endings` if given.
+
+    The script's own functions stand for what they call.
+    """
     found: dict[int, list[str]] = {}
-    for call in sorted(rows(facts, "call", parent=None), key=lambda row: row["enter"]):
+    calls = sorted(rows(facts, "call"), key=lambda row: row["enter"])
+    own = {call["id"] for call in calls if re.fullmatch(r"train\.[a-z_]+", call["api"])}
+    for call in calls:
+        if call["id"] in own or (call["parent"] is not None and call["parent"] not in own):
+            continue
         word = call["api"].rpartition(".")[2]
         if not endings or word in endings:
             found.setdefault(call["step"], []).append(word)

@@ -94,10 +94,10 @@ def test_an_exception_is_recorded_with_the_calls_it_passed(tmp_path: Path) -> No
     raised = {row["call"] for row in rows(facts, "raised", type="RuntimeError")}
     apis = [row["api"] for row in rows(facts, "call") if row["id"] in raised]
     assert sorted(apis) == sorted(
-        ["__main__.Net.forward", "torch.nn.modules.linear.Linear.forward", "torch.nn.functional.linear"]
+        ["train.Net.forward", "torch.nn.modules.linear.Linear.forward", "torch.nn.functional.linear"]
     )
     assert all(row["outcome"] == "raised" for row in rows(facts, "call") if row["id"] in raised)
-    assert rows(facts, "call", api="__main__.Net.eval")[0]["parent"] is None
+    assert rows(facts, "call", api="train.Net.eval")[0]["parent"] is None
 
 
 def test_a_failure_of_the_monitor_is_said_once_and_training_goes_on(

@@ -39,7 +39,7 @@ def test_a_plain_loop(facts: Facts) -> None:
     assert steps[1] == steps[2] == EVALUATION + LOOP
     assert steps[3] == EVALUATION
     assert [row["closed"] for row in rows(facts, "step")] == ["true"] * 4
-    by_stage = Counter(row["stage"] for row in rows(facts, "call", api="__main__.Net.forward"))
+    by_stage = Counter(row["stage"] for row in rows(facts, "call", api="train.Net.forward"))
     assert by_stage == {"train": 3, "eval": 3}
 
 

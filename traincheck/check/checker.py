@@ -11,7 +11,7 @@ import pyarrow as pa
 from traincheck.check.coverage import Coverage, coverage_of
 from traincheck.check.law import Law, unique
 from traincheck.check.program import law_program
-from traincheck.check.sighting import sightings
+from traincheck.check.sighting import sightings, undecidable
 from traincheck.check.verdict import Report, Violation
 from traincheck.datalog.engine import Engine
 from traincheck.datalog.plan import plan
@@ -62,7 +62,7 @@ class Checker:
             triggered |= {program.laws[number].id for number in numbers}
             violated = answers[program.predicate("violated")]
             violations += [sighting.violation() for sighting in sightings(program, violated, facts)]
-        return violations, triggered
+        return violations, triggered - undecidable(self.laws, facts)
 
     def examine(self, trace: Path) -> "Examined":
         """See `Examiner`; the whole trace at once."""

@@ -18,7 +18,7 @@ from traincheck.check.locality import EVENTS, Kind, Locality
 from traincheck.check.locate import LOOKUPS
 from traincheck.check.pieces import Pieces
 from traincheck.check.program import LawProgram, law_program
-from traincheck.check.sighting import Sighting, sightings
+from traincheck.check.sighting import Sighting, sightings, undecidable
 from traincheck.datalog.codes import Codes
 from traincheck.datalog.columns_engine import Compiled
 from traincheck.datalog.program import Atom, Program, Rule
@@ -122,12 +122,14 @@ class Incremental:
         for group in (self._late, self._last):
             if group is not None:
                 fresh += self._ask(group)
+        if self._lasting:
+            self.triggered -= undecidable(self.laws, self._lasting)
         return fresh
 
     def _lasting_relations(self) -> set[str]:
         compiled = [self._inner, *(group[0] for group in (self._late, self._last) if group is not None)]
         read = {name for one in compiled for name in one.base if name in RELATIONS}
-        return {name for name in (*read, "variable") if name not in EVENTS}
+        return {name for name in (*read, "variable", "unrecorded") if name not in EVENTS}
 
     def _keep(self, answers: Mapping[str, pa.Table], facts: Mapping[str, Any]) -> None:
         """Move the pieces of a batch, and the places of what they name, to what is stable."""

@@ -1,6 +1,6 @@
 """From violating examples to sightings: how often, in which steps and where first each law broke; sightings add up."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from traincheck.check.locate import LOOKUPS, MOST_NAMES
 from traincheck.check.program import LawProgram
 from traincheck.check.verdict import Binding, Place, Violation
 
-__all__ = ["Sighting", "sightings"]
+__all__ = ["Sighting", "sightings", "undecidable"]
 
 _NANOSECONDS = 1e9
 _LATER = 2**63 - 1
@@ -61,7 +61,14 @@ class Sighting:
 
 
 def sightings(program: LawProgram, violated: pa.Table, facts: Mapping[str, pa.Table]) -> Iterator[Sighting]:
-    """One sighting per law that has rows in `violated` (columns: law number, then the grounding key)."""
+    """One sighting per law that has rows in `violated` (columns: law number, then the grounding key).
+
+    What a law says is missing may be what the run gave up recording: laws that name such a function are left out.
+    """
+    unclear = undecidable(program.laws, facts)
+    blameless = [number for number, law in enumerate(program.laws) if law.id in unclear]
+    if blameless:
+        violated = violated.filter(pc.invert(pc.is_in(violated["c0"], pa.array(blameless, violated["c0"].type))))
     if not violated.num_rows:
         return
     key = program.grounding.key
@@ -83,6 +90,12 @@ def sightings(program: LawProgram, violated: pa.Table, facts: Mapping[str, pa.Ta
         pairs = part.select(["rank", "step"]).drop_null().group_by(["rank", "step"]).aggregate([])
         moments = set(zip(pairs["rank"].to_pylist(), pairs["step"].to_pylist(), strict=True))
         yield Sighting(law, part.num_rows, steps, moments, names, tuple(first[name] for name in order), place, binding)
+
+
+def undecidable(laws: Iterable[Law], facts: Mapping[str, pa.Table]) -> set[str]:
+    """The laws that name a function which the run gave up recording."""
+    unrecorded = set(facts["unrecorded"]["api"].to_pylist())
+    return {law.id for law in laws if not unrecorded.isdisjoint(law.arguments.values())} if unrecorded else set()
 
 
 def _placed(violated: pa.Table, sorts: Sequence[str], facts: Mapping[str, pa.Table]) -> pa.Table:

@@ -68,6 +68,12 @@ def run_collected(settings: Settings, program: list[str]) -> int:
         return training.status()
 
 
+api_option = click.option(
+    "--api", "apis", multiple=True, metavar="GLOB",
+    help="record these functions and methods too, such as 'train.generate' or 'torch.Tensor.item'; repeatable",
+)  # fmt: skip
+
+
 def needs_for(sources: Sequence[str]) -> Needs:
     """What the given files and packs of rules speak of; everything when none is given."""
     if not sources:
@@ -129,6 +135,7 @@ class Share(click.ParamType[float]):
     "-i", "--invariants", multiple=True, metavar="FILE", help="record only what these invariants need; repeatable"
 )
 @click.option("--rules", multiple=True, metavar="FILE", help="record what these rules need; repeatable")
+@api_option
 @click.option(
     "--every", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="record one step in N"
 )
@@ -154,6 +161,7 @@ def command(
     output: Path,
     invariants: tuple[str, ...],
     rules: tuple[str, ...],
+    apis: tuple[str, ...],
     every: int,
     warmup: int,
     budget: float | None,
@@ -165,7 +173,7 @@ def command(
         raise UsageError("no script to run", next_step="traincheck collect [-o TRACE] SCRIPT [ARGS]...")
     if module is None and not Path(program[0]).is_file():
         raise UsageError("no such script", where=program[0], next_step="name a Python file, or use -m MODULE")
-    needs = needs_for((*rules, *invariants))
+    needs = needs_for((*rules, *invariants)).asking(apis)
     prepare_output(output)
     settings = Settings(
         trace=output.resolve(), needs=needs, every=every, warmup=warmup, budget=budget or 0.0, cwd=str(Path.cwd())

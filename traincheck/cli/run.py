@@ -10,7 +10,7 @@ from traincheck.check.follow import Follower
 from traincheck.check.incremental import Incremental
 from traincheck.check.law import laws_of, rules_in
 from traincheck.cli.choosing import Choice, choosing_options
-from traincheck.cli.collect import PythonLike, start_collected
+from traincheck.cli.collect import PythonLike, api_option, start_collected
 from traincheck.cli.common import fail_on_option, warn
 from traincheck.cli.live import Teller
 from traincheck.cli.outcome import deliver, fails, status_of
@@ -48,6 +48,7 @@ __all__ = ["command"]
     show_default=True,
     help="folder for the trace; an older trace there is replaced",
 )
+@api_option
 @click.option("--explain", is_flag=True, help="prove each violation and show what came nearest to holding")
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 @fail_on_option
@@ -59,6 +60,7 @@ def command(
     rule_paths: tuple[str, ...],
     on_violation: str,
     output: Path,
+    apis: tuple[str, ...],
     explain: bool,
     format_: str,
     fail_on: str,
@@ -78,7 +80,7 @@ def command(
     incremental = Incremental(checked, choice.laws(laws_of(checked, rules)))
     prepare_output(output)
     trace = output.resolve()
-    settings = Settings(trace=trace, needs=needs_of(checked, rules), cwd=str(Path.cwd()))
+    settings = Settings(trace=trace, needs=needs_of(checked, rules).asking(apis), cwd=str(Path.cwd()))
     teller = Teller(checked, choice, explain)
     stopper = _Stopper(trace, teller, fail_on)
     stops = on_violation == "stop"

@@ -7,9 +7,9 @@ from torch.distributed import distributed_c10d as c10d
 from torch.nn.parallel import DistributedDataParallel
 
 from traincheck.collect.calls import Open, Thread, Watch
+from traincheck.collect.collectives import OPERATIONS, Signature
 from traincheck.collect.exchanges import Exchanges
 from traincheck.collect.monitor import Monitor
-from traincheck.collect.operations import OPERATIONS, Signature
 from traincheck.collect.watch import Watcher
 from traincheck.collect.works import Works
 

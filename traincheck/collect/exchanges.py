@@ -13,8 +13,8 @@ from traincheck.collect.apis import Api
 from traincheck.collect.buffers import NULL
 from traincheck.collect.calls import RETURNED, Open, Thread, Watch
 from traincheck.collect.channels import Groups
+from traincheck.collect.collectives import Operation, Signature
 from traincheck.collect.monitor import Monitor
-from traincheck.collect.operations import Operation, Signature
 from traincheck.collect.summaries import SetTable
 from traincheck.trace.layout import LINK_RESULT
 

@@ -32,7 +32,7 @@ class Functional:
             if isinstance(function, FunctionType) and function.__module__ == _FUNCTIONAL:
                 self._watcher.function(function, f"{_FUNCTIONAL}.{name}", Watch(), like=_dispatched(function))
             elif isinstance(function, BuiltinFunctionType):
-                shim = self._watcher.shim(function, f"{_FUNCTIONAL}.{name}", _documented_names(function, name))
+                shim = self._watcher.shim(function, f"{_FUNCTIONAL}.{name}", documented_names(function, name))
                 if shim is not None:
                     self._shims[name] = (function, shim)
                     setattr(F, name, shim)
@@ -58,7 +58,7 @@ def _dispatched(function: FunctionType) -> Any:
     return function
 
 
-def _documented_names(function: Any, name: str) -> tuple[str, ...]:
+def documented_names(function: Any, name: str) -> tuple[str, ...]:
     """Parameter names of a C function from the first signature in its documentation."""
     match = re.search(rf"{name}\((.*?)\)\s*->", function.__doc__ or "", re.DOTALL)
     if match is None:

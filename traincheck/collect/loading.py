@@ -33,6 +33,7 @@ def install_loading(monitor: Monitor, watcher: Watcher) -> None:
 
     def loads(args: tuple[Any, ...]) -> None:
         monitor.be_worker(str(args[position]))
+        monitor.look()
         _install_fetching(monitor, watcher)
 
     watcher.notice(worker._worker_loop, loads)
@@ -44,5 +45,9 @@ def _install_fetching(monitor: Monitor, watcher: Watcher) -> None:
     def of_fetcher(args: tuple[Any, ...]) -> tuple[Api, Any, tuple[Any, ...]]:
         return monitor.apis.function(_FETCH, ()), None, ()
 
+    def begins(thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
+        monitor.turn()
+
     for name in ("_MapDatasetFetcher", "_IterableDatasetFetcher"):
-        watcher.identified(getattr(fetch, name).fetch, of_fetcher, Watch(hashed=True))
+        watch = Watch(before=begins, hashed=True, structural=False)
+        watcher.identified(getattr(fetch, name).fetch, of_fetcher, watch)

@@ -28,7 +28,7 @@ from traincheck.collect.sites import Sites
 from traincheck.collect.steps import StepTracker
 from traincheck.collect.summaries import Summaries
 from traincheck.collect.variables import Variables
-from traincheck.trace.layout import MARK_STEP, NULL
+from traincheck.trace.layout import MARK_FIRST, MARK_LEFT, MARK_STEP, NULL
 
 
 class Monitor:
@@ -63,11 +63,15 @@ class Monitor:
             settings.warmup,
             Governor(settings.budget) if settings.budget else None,
         )
-        self.steps = StepTracker(self._mark_step, self._optimizer_ids)
+        self.steps = StepTracker(self._mark_step, self._optimizer_ids, self.buffers.next_id)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._held: weakref.WeakKeyDictionary[Optimizer, frozenset[int]] = weakref.WeakKeyDictionary()
         self._described_groups: set[tuple[int, int]] = set()
         self.step_ended: Callable[[], None] = lambda: None
+        self.look: Callable[[], None] = lambda: None
+        """Looks for functions to follow; called where a script has just imported or defined something, if ever."""
+        self.turn: Callable[[], None] = lambda: None
+        """Told that a step begins, or a batch in a process that loads data."""
         self._lock = threading.Lock()
 
     def fail(self) -> None:
@@ -86,6 +90,9 @@ class Monitor:
     def _mark_step(self, seq: int, step: int, at_once: bool) -> None:
         self.changes.flush_states()
         self.buffers.add("marks", seq, step, MARK_STEP)
+        self.buffers.add("marks", self.steps.turned, step, MARK_LEFT)
+        self.turn()
+        self.look()
         was_full = self.full_gate.open
         self.sampling.begin(step, at_once)
         if self.full_gate.open and not was_full:
@@ -99,6 +106,8 @@ class Monitor:
 
     def starter(self, opened: Open) -> None:
         """An event that begins an iteration."""
+        if self.steps.first == NULL:
+            self.buffers.add("marks", opened.enter, 0, MARK_FIRST)
         self.steps.starter(opened.enter)
 
     def autocast_changed(self) -> None:
@@ -109,6 +118,8 @@ class Monitor:
 
     def module_entered(self, opened: Open, module: Module) -> None:
         """A forward was entered outside any other: a root's."""
+        if not self.calls.started:
+            self.look()
         self.calls.started = True
         self.starter(opened)
         if self.full_gate.open:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
@@ -14,7 +14,8 @@ class Needs:
     """What to record. The default is everything; each field narrows the collection.
 
     `apis` are globs over API names (`torch.optim.*.step`) and over the base APIs that they override; a call that
-    matches none is not recorded. `states` and `updates` are the attributes of variables to watch ("data",
+    matches none is not recorded; one that matches another than `*` was asked for by name, and is never given up for
+    being called too often. `states` and `updates` are the attributes of variables to watch ("data",
     "grad", "requires_grad", a buffer's are "data"), `points` the points in a step at which states are taken.
     """
 
@@ -50,6 +51,12 @@ class Needs:
     def variables(self) -> bool:
         """Whether anything about variables is asked for."""
         return bool(self.updates or self.states)
+
+    def asking(self, globs: Iterable[str]) -> Self:
+        """The same, and calls of the functions and methods that match `globs`, with what they get and return."""
+        if not globs:
+            return self
+        return replace(self, apis=(*self.apis, *globs), args=True, results=True)
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads."""

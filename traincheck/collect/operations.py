@@ -1,96 +1,88 @@
-"""The functions of torch.distributed that ranks call together: what each reads and writes, and which rank it names."""
+"""Watches operations that are C functions, such as torch.matmul or Tensor.item, for those who ask for them by name.
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+They have no code to swap. While torch calls this mode for every operation on a tensor, the operations that nobody
+asked for cost something too, which is why the mode is on only when it is needed.
+"""
+
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from types import FunctionType
 from typing import Any
 
-__all__ = ["OPERATIONS", "Operation", "Signature"]
+import torch
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
+
+from traincheck.collect.calls import Watch
+from traincheck.collect.functional import documented_names
+from traincheck.collect.needs import EVERYTHING
+from traincheck.collect.watch import Watcher
+
+_FRAMES = 3
+"""From `Calls.enter` up: the recorder, the mode, the caller."""
+_PYTHON = ("torch.functional", "torch._tensor")
+"""Where the operations that are Python functions are defined."""
+_PLACES: tuple[tuple[str, Any], ...] = (("torch.Tensor.", torch.Tensor), ("torch.", torch))
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What a function is given and what it writes (parameters that hold tensors), and the parameter that names a rank.
+class Operations:
+    """The operations of one process that are asked for: torch's own functions and the methods of tensors."""
 
-    A transfer goes between two ranks. In a collective with a source only the source is given something, in one with a
-    destination only the destination is written to.
-    """
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._mode: _Mode | None = None
 
-    given: str = ""
-    written: str = ""
-    root: str = ""
-    transfer: bool = False
+    def install(self) -> None:
+        """Watch what is asked for: Python functions by their code, C functions through the mode."""
+        globs = [glob for glob in self._watcher.monitor.needs.apis if glob not in EVERYTHING and glob[:6] == "torch."]
+        table: dict[Any, Callable[..., Any]] = {}
+        for name, function in _matching(globs):
+            if isinstance(function, FunctionType):
+                if function.__module__ in _PYTHON:
+                    self._watcher.function(function, name, Watch())
+                continue
+            names = documented_names(function, name.rpartition(".")[2])
+            record = self._watcher.shim(function, name, ("self", *names) if "Tensor." in name else names, _FRAMES)
+            if record is not None:
+                table[function] = record
+        if table:
+            self._mode = _Mode(table, self._watcher.original)
+            self._watcher.monitor.sites.ours(_Mode.__torch_function__.__code__)
+            self._mode.__enter__()  # type: ignore[no-untyped-call]
+            self._watcher.notice(torch.compile, lambda _: self.remove())
 
-    @property
-    def receives(self) -> bool:
-        """Whether it gets data from another rank, as a loader gets it from a disk: an iteration may begin with it."""
-        return self.transfer and self.root == "src"
-
-    def gives(self, at_root: bool) -> str:
-        """The parameter that is read on this rank, or an empty text."""
-        return self.given if at_root or self.transfer or self.root != "src" else ""
-
-    def writes(self, at_root: bool) -> str:
-        """The parameter that is written on this rank, or an empty text."""
-        return self.written if at_root or self.transfer or self.root != "dst" else ""
-
-
-OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {
-        "all_gather": Operation("tensor", "tensor_list"),
-        "all_gather_into_tensor": Operation("input_tensor", "output_tensor"),
-        "all_gather_object": Operation(),
-        "all_gather_single": Operation("input_tensor", "output_tensor"),
-        "all_reduce": Operation("tensor", "tensor"),
-        "all_reduce_coalesced": Operation("tensors", "tensors"),
-        "all_to_all": Operation("input_tensor_list", "output_tensor_list"),
-        "all_to_all_single": Operation("input", "output"),
-        "barrier": Operation(),
-        "broadcast": Operation("tensor", "tensor", "src"),
-        "broadcast_object_list": Operation(root="src"),
-        "gather": Operation("tensor", "gather_list", "dst"),
-        "gather_object": Operation(root="dst"),
-        "monitored_barrier": Operation(),
-        "reduce": Operation("tensor", "tensor", "dst"),
-        "reduce_scatter": Operation("input_list", "output"),
-        "reduce_scatter_single": Operation("input", "output"),
-        "reduce_scatter_tensor": Operation("input", "output"),
-        "scatter": Operation("scatter_list", "tensor", "src"),
-        "scatter_object_list": Operation(root="src"),
-        "irecv": Operation(written="tensor", root="src", transfer=True),
-        "isend": Operation(given="tensor", root="dst", transfer=True),
-        "recv": Operation(written="tensor", root="src", transfer=True),
-        "recv_object_list": Operation(root="src", transfer=True),
-        "send": Operation(given="tensor", root="dst", transfer=True),
-        "send_object_list": Operation(root="dst", transfer=True),
-    }
-)
-"""By name; all of them take a `group`."""
-
-# Whatever else says which rank is meant, and the users' own objects, which nobody needs to see.
-_UNSEEN = frozenset(
-    {
-        "group_src", "group_dst", "obj", "object_list", "object_gather_list", "scatter_object_output_list",
-        "scatter_object_input_list",
-    }
-)  # fmt: skip
+    def remove(self) -> None:
+        """Watch C functions no longer; done before compiling too, which would compile the mode."""
+        mode, self._mode = self._mode, None
+        # under a mode of the user's it has to stay
+        if mode is not None and _get_current_function_mode() is mode:  # type: ignore[no-untyped-call]
+            mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
-class Signature:
-    """The parameters of a function, with what they are when they are not given."""
+class _Mode(TorchFunctionMode):
+    """Calls the recorders of some operations, and leaves all others as they are."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        parameters = inspect.signature(function).parameters
-        self._positional = tuple(parameters)
-        self._defaults = {
-            name: None if parameter.default is parameter.empty else parameter.default
-            for name, parameter in parameters.items()
-        }
-        self.names = tuple(name for name in parameters if name not in _UNSEEN)
-        """Those whose values are recorded."""
-        self.optional = frozenset(name for name, default in self._defaults.items() if default is None)
+    def __init__(self, table: dict[Any, Callable[..., Any]], original: Callable[[FunctionType], Any]) -> None:
+        super().__init__()
+        self._recorder = table.get
+        self._original = original
 
-    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The value of every parameter."""
-        return {**self._defaults, **dict(zip(self._positional, args, strict=False)), **kwargs}
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if type(func) is FunctionType:  # it has been recorded already, and asks here before it does anything
+            return self._original(func)(*args, **(kwargs or {}))
+        return (self._recorder(func) or func)(*args, **(kwargs or {}))
+
+
+def _matching(globs: list[str]) -> Iterator[tuple[str, Any]]:
+    """Public functions and methods whose names match, once each: a method stands before the function of its name."""
+    for prefix, place in _PLACES:
+        depth = prefix.count(".")
+        chosen = [glob for glob in globs if glob.count(".") == depth]
+        for name in dir(place) if chosen else ():
+            full = prefix + name
+            if name.startswith("_") or not any(fnmatchcase(full, glob) for glob in chosen):
+                continue
+            function = getattr(place, name)
+            if callable(function) and not isinstance(function, type):
+                yield full, function

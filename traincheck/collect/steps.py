@@ -7,16 +7,29 @@ step that begins an iteration (a starter). That is known only later, so boundari
 
 from collections.abc import Callable, Collection
 
+from traincheck.collect.buffers import NULL
+
 
 class StepTracker:
     """Decides boundaries for one process; `mark(seq, step, at_once)` is told that `step` begins at event `seq`.
 
-    `at_once` says that this event is the one at hand, not an earlier one.
+    `at_once` says that this event is the one at hand, not an earlier one. `first` is the first event that begins an
+    iteration, and `turned` the moment at which the last optimizer step before the latest step was left; `now` numbers
+    moments.
     """
 
-    def __init__(self, mark: Callable[[int, int, bool], None], optimizers: Callable[[], Collection[int]]) -> None:
+    def __init__(
+        self,
+        mark: Callable[[int, int, bool], None],
+        optimizers: Callable[[], Collection[int]],
+        now: Callable[[], int],
+    ) -> None:
         self._mark = mark
         self._optimizers = optimizers
+        self._now = now
+        self._left = 0
+        self.turned = 0
+        self.first = NULL
         self._round: set[int] = set()
         self._candidate: int | None = None
         self._depth = 0
@@ -27,10 +40,14 @@ class StepTracker:
         """The script itself says that a step begins; from now on only its word counts. The first time is step 0."""
         if self._told:
             self._begin(seq, True)
+        elif self.first == NULL:
+            self.first = seq
         self._told = True
 
     def starter(self, seq: int) -> None:
         """An event that begins an iteration: a batch is fetched, gradients are cleared, a model is called."""
+        if self.first == NULL:
+            self.first = seq
         if self._told or self._depth or not self._round or self._candidate is not None:
             return
         if self._round.issuperset(self._optimizers()):
@@ -52,9 +69,11 @@ class StepTracker:
         self._depth -= 1
         if self._depth == 0:
             self._candidate = None
+            self._left = self._now()
 
     def _begin(self, seq: int, at_once: bool) -> None:
         self.step += 1
+        self.turned = self._left
         self._round.clear()
         self._candidate = None
         self._mark(seq, self.step, at_once)

@@ -8,6 +8,7 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.names import module_name
 from traincheck.trace.layout import LINK_HASHED
 
 _SCALARS = frozenset((bool, int, float, str, type(None)))
@@ -25,7 +26,8 @@ _MAX_SETS = 256
 
 def qualified(kind: type) -> str:
     """A type's name with its module, builtins without."""
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module_name(module)}.{kind.__qualname__}"
 
 
 class SetTable:

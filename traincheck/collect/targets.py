@@ -1,6 +1,5 @@
 """What is watched: the functions and methods of torch that training is made of."""
 
-from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
@@ -11,11 +10,17 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
 
 from traincheck.collect.calls import Open, Thread, Watch
+from traincheck.collect.finder import Finder
 from traincheck.collect.functional import Functional
+from traincheck.collect.functions import with_subclasses
 from traincheck.collect.loading import install_loading
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.operations import Operations
+from traincheck.collect.summaries import qualified
 from traincheck.collect.watch import Watcher
 
+_PASS_ON = ("accelerate.optimizer.AcceleratedOptimizer",)
+"""Optimizers that only pass on what they are told, and not always: their own count as what they are."""
 _CONVERSIONS = ("to", "cpu", "cuda", "half", "float", "double", "bfloat16", "to_empty")
 
 
@@ -27,6 +32,8 @@ class Targets:
         self.watcher = watcher
         self.functional = Functional(monitor, watcher)
         self._distributed: Any = None
+        self.operations = Operations(watcher)
+        self.finder = Finder(monitor, watcher, self.prepare)
         self._prepared: set[type] = set()
         self._families = {
             Module: ("train", "eval", "zero_grad", "load_state_dict", "apply", "requires_grad_", *_CONVERSIONS),
@@ -43,11 +50,13 @@ class Targets:
         self._install_modules()
         bases: tuple[type[Any], ...] = (Optimizer, LRScheduler, DataLoader, Sampler)
         for base in bases:
-            for cls in _with_subclasses(base):
+            for cls in with_subclasses(base):
                 self.prepare(cls)
         install_loading(self.monitor, self.watcher)
         self._install_scaler()
         self._install_distributed()
+        self.operations.install()
+        self.monitor.look, self.monitor.turn = self.finder.look, self.watcher.functions.turn
 
     def remove(self) -> None:
         """Take every recorder out again."""
@@ -55,10 +64,11 @@ class Targets:
         if self._distributed is not None:
             self._distributed.remove()
         self.functional.remove()
+        self.operations.remove()
 
     def prepare(self, cls: type) -> None:
         """Watch the methods that `cls` and its bases define; told of every class when it is first constructed."""
-        if cls in self._prepared:
+        if cls in self._prepared or qualified(cls) in _PASS_ON:
             return
         for base, methods in self._families.items():
             if not issubclass(cls, base):
@@ -82,6 +92,7 @@ class Targets:
                 after=lambda thread, opened, optimizer, result: monitor.step_left(opened, optimizer),
                 always=lambda thread, opened, optimizer: monitor.steps.leave_optimizer(),
                 frequent=True,
+                begins=True,
             )
         if method == "zero_grad":
             return Watch(before=self._starter, after=self._sweep_grads, begins=True, frequent=True)
@@ -163,6 +174,8 @@ class Targets:
         if self._distributed is not None:
             self._distributed.look()
         self.prepare(type(args[0]))
+        if not self.monitor.calls.started:
+            self.monitor.look()
 
     def _prepare_class(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.prepare(type(receiver))
@@ -192,9 +205,3 @@ class Targets:
 
     def _remember_loader(self, thread: Thread, opened: Open, loader: Any, result: Any) -> None:
         self.monitor.loaders[result] = loader
-
-
-def _with_subclasses(base: type[Any]) -> Iterator[type[Any]]:
-    yield base
-    for cls in base.__subclasses__():
-        yield from _with_subclasses(cls)

@@ -6,6 +6,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from traincheck.collect.calls import Identify, Watch
+from traincheck.collect.functions import Followed, Functions
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.trampoline import clone, swap
 
@@ -19,7 +20,8 @@ class Watcher:
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
-        self._swapped: dict[int, tuple[FunctionType, CodeType]] = {}
+        self.functions = Functions(monitor, self.release)
+        self._swapped: dict[int, tuple[FunctionType, CodeType, FunctionType]] = {}
 
     def function(self, function: Callable[..., Any], name: str, watch: Watch, like: Any = None) -> None:
         """Record calls of a plain Python function as `name`; `like` has the signature to bind arguments to."""
@@ -48,15 +50,37 @@ class Watcher:
         if id(function) in self._swapped or not isinstance(function, FunctionType):
             return  # or compiled code that has none to swap
         original = clone(function)
-        self._swapped[id(function)] = (function, swap(function, make(original), original))
+        self._swapped[id(function)] = (function, swap(function, make(original), original), original)
 
-    def shim(self, function: Callable[..., Any], name: str, names: tuple[str, ...]) -> Callable[..., Any] | None:
-        """A stand-in for a C function, to be put in its place; None when nobody wants its calls."""
+    def follow(self, function: FunctionType, name: str, owner: type | None, asked: bool) -> None:
+        """Record when calls of a function ran: as `name`, or as a method of what is derived from `owner`."""
+        if id(function) in self._swapped:
+            return
+        followed = Followed(function, owner, asked)
+        if owner is None:
+            self.functions.named(followed, name)
+        original = clone(function)
+        record = self.functions.recorder(followed, original)
+        self._swapped[id(function)] = (function, swap(function, record, original), original)
+
+    def release(self, function: FunctionType) -> None:
+        """Give a function its own code back for the rest of the run."""
+        function.__code__ = self._swapped[id(function)][1]
+
+    def original(self, function: FunctionType) -> FunctionType:
+        """What does the work of a function that may have been swapped."""
+        swapped = self._swapped.get(id(function))
+        return function if swapped is None else swapped[2]
+
+    def shim(
+        self, function: Callable[..., Any], name: str, names: tuple[str, ...], frames: int = _FRAMES_OF_SHIM
+    ) -> Callable[..., Any] | None:
+        """A stand-in for a C function, `frames` below its caller; None when nobody wants its calls."""
         watch = Watch()
         watch.api = self.monitor.apis.function(name, names)
         if not watch.api.wanted:
             return None
-        record: Callable[..., Any] = _recorder(self.monitor, function, watch, _FRAMES_OF_SHIM)
+        record: Callable[..., Any] = _recorder(self.monitor, function, watch, frames)
         record.__name__ = record.__qualname__ = name.rpartition(".")[2]
         record.__module__ = name.rpartition(".")[0]
         record.__doc__ = function.__doc__
@@ -80,11 +104,11 @@ class Watcher:
                     monitor.fail()
             return result if after else original(*args, **kwargs)
 
-        self._swapped[id(function)] = (function, swap(function, record, original))
+        self._swapped[id(function)] = (function, swap(function, record, original), original)
 
     def remove(self) -> None:
         """Give every function its own code back."""
-        for function, code in self._swapped.values():
+        for function, code, _ in self._swapped.values():
             function.__code__ = code
         self._swapped.clear()
 

@@ -8,9 +8,19 @@ import pyarrow as pa
 
 from traincheck.facts import recorded, spans
 from traincheck.facts.closure import enclosing
+from traincheck.facts.dimension import dimensions
 from traincheck.facts.raw import Ints, RawProcess, last_rows
 from traincheck.schema import RELATIONS, Relation
-from traincheck.trace.layout import LINK_HASHED, LINK_RESULT, MARK_STEP, NULL, OUTCOMES, POINTS, STAGES
+from traincheck.trace.layout import (
+    FUNCTION_UNRECORDED,
+    LINK_HASHED,
+    LINK_RESULT,
+    MARK_STEP,
+    NULL,
+    OUTCOMES,
+    POINTS,
+    STAGES,
+)
 
 Columns = dict[str, Any]
 """A relation's columns; numpy integers with NULL, numpy floats with NaN, or Arrow strings."""
@@ -113,7 +123,7 @@ def _call(process: RawProcess) -> Columns:
         "api": _texts(process, rows["api"]),
         "parent": process.ids(rows["parent"]),
         "thread": np.asarray(rows["thread"], np.int64),
-        "step": _steps_of(process, rows["enter"]),
+        "step": _steps_of(process, rows["at"]),
         "stage": _words(STAGES, rows["stage"]),
         "enter": rows["enter"],
         "exit": rows["exit"],
@@ -178,6 +188,11 @@ def _values(column: str, is_result: bool) -> Callable[[RawProcess], Columns]:
         }
 
     return make
+
+
+def _unrecorded(process: RawProcess) -> Columns:
+    rows = process.families["functions"]
+    return {"api": _texts(process, rows["api"][rows["kind"] == FUNCTION_UNRECORDED])}
 
 
 def _linked(call: Ints, name: Ints, links: Mapping[str, Any]) -> tuple[Ints, list[str | None]]:
@@ -359,6 +374,7 @@ _BUILDERS: Mapping[str, Callable[[RawProcess], Columns]] = {
     "contains": _contains,
     "arg": _values("args", False),
     "result": _values("results", True),
+    "dimension": lambda process: dimensions(process, _expand),
     "raised": _raised,
     "context": _context,
     "object": _object,
@@ -373,6 +389,7 @@ _BUILDERS: Mapping[str, Callable[[RawProcess], Columns]] = {
     "member": _member,
     "ordinal": _ordinal,
     "invokes": _invokes,
+    "unrecorded": _unrecorded,
     "record": lambda process: recorded.record(process, _steps_of),
     "property": recorded.properties,
     "part": recorded.parts,

@@ -8,13 +8,14 @@ import pyarrow as pa
 
 from traincheck.errors import TraceError
 from traincheck.facts.build import build, relation_schema
+from traincheck.facts.functions import nested
 from traincheck.facts.pending import reading_warnings, settled
 from traincheck.facts.raw import RawProcess
 from traincheck.facts.spans import with_imported
 from traincheck.schema import RELATIONS
 from traincheck.trace import ProcessReader, TraceReader
 
-_DISTINCT = frozenset(("subclass", "invokes", "member"))
+_DISTINCT = frozenset(("subclass", "invokes", "member", "unrecorded"))
 
 
 class Facts(Mapping[str, Any]):
@@ -84,6 +85,7 @@ def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
         if name not in ("process", "names")
     }
     families["calls"] = settled(families["calls"])
+    families["calls"] = nested(families)
     info = dict(zip(tables["process"]["key"].to_pylist(), tables["process"]["value"].to_pylist(), strict=True))
     process = RawProcess(index, reader.name, families, tables["names"]["text"].to_pylist(), reader.torn, info)
     warnings += reading_warnings(

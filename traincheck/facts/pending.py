@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traincheck.facts.build import build
+from traincheck.facts.functions import is_followed, moments, nested
 from traincheck.facts.raw import Ints, RawProcess, last_rows
 from traincheck.facts.spans import with_imported
 from traincheck.trace import ProcessReader
@@ -134,16 +135,22 @@ class GrowingProcess:
         self._info |= dict(zip(process["key"].to_pylist(), process["value"].to_pylist(), strict=True))
         self._texts += names["text"].to_pylist()
         grown = False
-        for family, table in tables.items():
+        for family, table in sorted(
+            tables.items(), key=lambda item: item[0] != "functions"
+        ):  # by these calls are timed
             if family not in ("process", "names") and (table.num_rows or family not in self._rows):
                 grown |= bool(table.num_rows)
                 rows = {column: table[column].to_numpy() for column in table.column_names}
                 if family in _KEYS and self._taken_to:  # what belongs to a step that is gone comes too late
-                    rows = _chosen(rows, np.flatnonzero(rows[_KEYS[family]] >= self._taken_to))
+                    rows = _chosen(rows, np.flatnonzero(self._when(family, rows) >= self._taken_to))
                 self._rows[family] = _joined(self._rows.get(family), rows)
         self.behind = bool(self.reader.behind)
         self._read_to = min((self._last(family) for family in self.reader.behind if family in _KEYS), default=END)
         return grown
+
+    def _when(self, family: str, rows: Rows) -> Ints:
+        """The moments that decide with which steps rows go."""
+        return moments(rows, self._rows["functions"]) if family == "calls" else np.asarray(rows[_KEYS[family]])
 
     def _last(self, family: str) -> int:
         """Up to where a family that was not read to its end is complete."""
@@ -159,7 +166,7 @@ class GrowingProcess:
         if len(self._rows["records"]["id"]) or not begins.any():
             return
         seqs, steps = marks["seq"][begins], marks["step"][begins]
-        enters, latest = self._latest_exits()
+        enters, latest = self._latest_exits(followed=False)
         before = np.searchsorted(enters, seqs)
         free = np.where(before > 0, latest[np.maximum(before - 1, 0)] < seqs, True) if len(enters) else before >= 0
         self.cuts = {int(step): int(seq) for step, seq in zip(steps[free], seqs[free], strict=True)}
@@ -183,15 +190,20 @@ class GrowingProcess:
         marks = self._rows["marks"]
         flushed = marks["seq"][marks["kind"] == MARK_FLUSHED]
         limit = min(int(flushed.max()) if len(flushed) else 0, self._read_to)
-        enters, latest = self._latest_exits()
+        enters, latest = self._latest_exits(followed=True)
         if not len(enters) or latest[-1] < limit:
             return limit
         free = np.append(True, latest[:-1] < enters[1:]) & (enters <= limit)
         return int(enters[free].max()) if free.any() else self._taken_to
 
-    def _latest_exits(self) -> tuple[Ints, Ints]:
-        """The calls' entries in order, and the latest exit of all calls up to each of them."""
+    def _latest_exits(self, followed: bool) -> tuple[Ints, Ints]:
+        """The calls' entries in order, and the latest exit of all calls up to each of them.
+
+        Without `followed` functions where steps are cut: they are none if a step ends in them.
+        """
         calls = settled(self._rows["calls"])
+        if not followed:
+            calls = _chosen(calls, np.flatnonzero(~is_followed(calls, self._rows["functions"])))
         calls = _chosen(calls, np.argsort(calls["enter"]))
         exits = np.where(calls["exit"] == NULL, END, calls["exit"])
         if (exits == END).any():
@@ -211,12 +223,13 @@ class GrowingProcess:
         taken: dict[str, Rows] = {}
         for family, rows in self._rows.items():
             if family in _KEYS:
-                early = rows[_KEYS[family]] < end
+                early = self._when(family, rows) < end
                 taken[family] = _chosen(rows, np.flatnonzero(early))
                 self._rows[family] = _chosen(rows, np.flatnonzero(~early))
             else:
                 taken[family] = rows
         taken["calls"] = settled(taken["calls"])
+        taken["calls"] = nested(taken)
         self._last_word = max(self._last_word, int(taken["calls"]["api"].max(initial=-1)))
         self._taken_to = end
         first, self._steps_to = self._steps_to, end if stepping else self._steps_to

@@ -69,6 +69,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _family("valuesets", "id name type value class number:float64 dtype shape device"),
             _family("subclasses", "sub super"),
             _family("objects", "id:int64 type"),
+            _family("functions", "api kind:int8"),
             _family(
                 "variables", "id:int64 name kind owner:int64 dtype shape device requires_grad:int8 ties:int64 at:int64"
             ),
@@ -127,3 +128,12 @@ MARK_END = 2
 """Kind of a row of `marks`: the process ended normally, no event follows."""
 MARK_FULL = 3
 """Kind of a row of `marks`: step `step` is recorded in full. Without `every` in the settings all steps are."""
+MARK_LEFT = 4
+"""Kind of a row of `marks`: the last optimizer step before step `step` was left at `seq`."""
+MARK_FIRST = 5
+"""Kind of a row of `marks`: the first event of a training loop, of which step 0 has none before, was at `seq`."""
+
+FUNCTION_FOLLOWED = 0
+"""Kind of a row of `functions`: the rows of `calls` of this API say when it ran, and are nobody's parent on disk."""
+FUNCTION_UNRECORDED = 1
+"""Kind of a row of `functions`: not all calls of this API were recorded."""
