@@ -61,6 +61,11 @@ class Apis:
             found = self._methods[cls, method] = self._new(name, known, names[1:], optional, users)
         return found
 
+    def overridden(self, base: type, cls: type, method: str) -> None:
+        """Write that `cls` has a version of its own of a method of `base`."""
+        intern = self._buffers.names
+        self._buffers.add("overrides", intern(f"{qualified(cls)}.{method}"), intern(f"{qualified(base)}.{method}"))
+
     def _new(
         self, name: str, known: Iterable[str], names: tuple[str, ...], optional: frozenset[str], users: bool
     ) -> Api:

@@ -67,11 +67,13 @@ class Watch:
     `before` and `after` see the thread, the call, its receiver and its arguments or its result; `always` runs
     when the call ends in whatever way. A call directly inside another of the same `group` is not recorded.
     A `structural` watch is recorded whatever is asked for: steps and variables are found through it; of forwards
-    only the outermost are. The first call of a watch that `begins` something ends the stage init.
+    only the outermost are. The first call of a watch that `begins` something ends the stage init. `linked` says whether
+    the tensors given to a call are linked to it; unless it is said, those of outermost calls are.
     """
 
     __slots__ = (
-        "after", "always", "api", "before", "begins", "by_class", "forward", "group", "hashed", "identify", "structural"
+        "after", "always", "api", "before", "begins", "by_class", "forward", "group", "hashed", "identify", "linked",
+        "structural",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +86,7 @@ class Watch:
         hashed: bool = False,
         structural: bool | None = None,
         begins: bool = False,
+        linked: bool | None = None,
     ) -> None:
         self.api: Api | None = None
         self.by_class: dict[type, Api] = {}
@@ -93,6 +96,7 @@ class Watch:
         self.forward = forward
         self.begins = begins or forward
         self.hashed = hashed
+        self.linked = linked
         hooked = before is not None or after is not None or always is not None
         self.structural = hooked if structural is None else structural
 
@@ -178,7 +182,8 @@ class Calls:
                 names, items = bind(names, args, kwargs)
             else:
                 items = args
-            described = self._describe(api.args, names, items, enter, 0, outer is None, hashed)
+            linked = outer is None if watch.linked is None else watch.linked
+            described = self._describe(api.args, names, items, enter, 0, linked, hashed)
         else:
             described = NULL
         opened = tuple.__new__(Open, (

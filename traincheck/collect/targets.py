@@ -14,9 +14,11 @@ from traincheck.collect.calls import Open, Thread, Watch
 from traincheck.collect.functional import Functional
 from traincheck.collect.loading import install_loading
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.saving import Saving
 from traincheck.collect.watch import Watcher
 
 _CONVERSIONS = ("to", "cpu", "cuda", "half", "float", "double", "bfloat16", "to_empty")
+_STATE = ("state_dict", "load_state_dict")
 
 
 class Targets:
@@ -26,11 +28,12 @@ class Targets:
         self.monitor = monitor
         self.watcher = watcher
         self.functional = Functional(monitor, watcher)
+        self.saving = Saving(monitor, watcher)
         self._prepared: set[type] = set()
         self._families = {
-            Module: ("train", "eval", "zero_grad", "load_state_dict", "apply", "requires_grad_", *_CONVERSIONS),
-            Optimizer: ("step", "zero_grad", "__init__", "add_param_group", "load_state_dict"),
-            LRScheduler: ("step", "__init__", "load_state_dict"),
+            Module: ("train", "eval", "zero_grad", "apply", "requires_grad_", *_STATE, *_CONVERSIONS),
+            Optimizer: ("step", "zero_grad", "__init__", "add_param_group", *_STATE),
+            LRScheduler: ("step", "__init__", *_STATE),
             DataLoader: ("__init__", "__iter__"),
             Sampler: ("set_epoch",),
         }
@@ -45,6 +48,7 @@ class Targets:
             for cls in _with_subclasses(base):
                 self.prepare(cls)
         install_loading(self.monitor, self.watcher)
+        self.saving.install()
         self._install_scaler()
         self._install_distributed()
 
@@ -68,6 +72,8 @@ class Targets:
                     function = owner.__dict__.get(method)
                     if isinstance(function, FunctionType):
                         self.watcher.method(function, method, self._watch(base, method))
+                        if not owner.__module__.startswith("torch."):
+                            self.monitor.apis.overridden(base, owner, method)
         self._prepared.add(cls)
 
     def _watch(self, base: type, method: str) -> Watch:
@@ -81,11 +87,19 @@ class Targets:
             )
         if method == "zero_grad":
             return Watch(before=self._starter, after=self._sweep_grads, begins=True)
+        if key == (Module, "load_state_dict"):
+            return self.saving.of_load_state_dict(self._sweep_all)
+        if key == (Module, "state_dict"):
+            return self.saving.of_state_dict()
+        if method == "state_dict":
+            return Watch()
         if base is Optimizer:
             built = "__init__" if method == "__init__" else method
             return Watch(before=self._prepare_class, after=self._optimizer_built, group=f"optimizer.{built}")
         if base is LRScheduler and method == "__init__":
             return Watch(before=self._prepare_class)
+        if key == (LRScheduler, "step"):
+            return Watch(after=self._scheduled, structural=False)
         if key == (DataLoader, "__init__"):
             return Watch(before=self._prepare_class)
         if base is Module and method in ("train", "eval"):
@@ -182,6 +196,11 @@ class Targets:
 
     def _optimizer_built(self, thread: Thread, opened: Open, optimizer: Any, result: Any) -> None:
         self.monitor.optimizer_built(opened.enter, optimizer)
+
+    def _scheduled(self, thread: Thread, opened: Open, scheduler: Any, result: Any) -> None:
+        optimizer = getattr(scheduler, "optimizer", None)
+        if self.monitor.hyperparameters.follows and isinstance(optimizer, Optimizer):
+            self.monitor.hyperparameters.look(optimizer, opened.enter)
 
     def _remember_loader(self, thread: Thread, opened: Open, loader: Any, result: Any) -> None:
         self.monitor.loaders[result] = loader

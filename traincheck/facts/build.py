@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from traincheck.facts import recorded, spans
+from traincheck.facts import recorded, spans, stored
 from traincheck.facts.closure import enclosing
 from traincheck.facts.raw import Ints, RawProcess, last_rows
 from traincheck.schema import RELATIONS, Relation
@@ -250,6 +250,20 @@ def _hyperparameter(process: RawProcess) -> Columns:
     }
 
 
+def _adjustment(process: RawProcess) -> Columns:
+    rows = process.families["adjustments"]
+    return {
+        "optimizer": process.ids(rows["optimizer"]),
+        "group": np.asarray(rows["group"], np.int64),
+        **{key: _texts(process, rows[key]) for key in ("name", "before", "after")},
+        "number": rows["number"],
+        "step": _steps_of(process, rows["at"]),
+        "at": rows["at"],
+        "call": process.ids(rows["call"]),
+        **_common(process, len(rows["at"])),
+    }
+
+
 def _update(process: RawProcess) -> Columns:
     rows = process.families["updates"]
     return {
@@ -297,9 +311,12 @@ def _metric(process: RawProcess) -> Columns:
     }
 
 
-def _subclass(process: RawProcess) -> Columns:
-    rows = process.families["subclasses"]
-    return {"sub": _texts(process, rows["sub"]), "super": _texts(process, rows["super"])}
+def _pairs_of_apis(family: str) -> Callable[[RawProcess], Columns]:
+    def make(process: RawProcess) -> Columns:
+        rows = process.families[family]
+        return {"sub": _texts(process, rows["sub"]), "super": _texts(process, rows["super"])}
+
+    return make
 
 
 def _ordinal(process: RawProcess) -> Columns:
@@ -349,10 +366,14 @@ _BUILDERS: Mapping[str, Callable[[RawProcess], Columns]] = {
     "variable": _variable,
     "holds": _holds,
     "hyperparameter": _hyperparameter,
+    "adjustment": _adjustment,
     "update": _update,
     "state": _state,
     "metric": _metric,
-    "subclass": _subclass,
+    "stored": lambda process: stored.stored(process, _texts),
+    "live": lambda process: stored.live(process, _texts),
+    "subclass": _pairs_of_apis("subclasses"),
+    "overrides": _pairs_of_apis("overrides"),
     "ordinal": _ordinal,
     "invokes": _invokes,
     "record": lambda process: recorded.record(process, _steps_of),

@@ -14,7 +14,7 @@ from traincheck.facts.spans import with_imported
 from traincheck.schema import RELATIONS
 from traincheck.trace import ProcessReader, TraceReader
 
-_DISTINCT = frozenset(("subclass", "invokes"))
+_DISTINCT = frozenset(("subclass", "overrides", "invokes"))
 
 
 class Facts(Mapping[str, Any]):

@@ -21,7 +21,7 @@ END = np.iinfo(np.int64).max
 
 _KEYS = {
     "calls": "enter", "links": "call", "raised": "call", "updates": "id", "states": "at", "metrics": "at",
-    "records": "id", "spans": "id",
+    "stored": "call", "adjustments": "at", "records": "id", "spans": "id",
 }  # fmt: skip
 """The families of events, with the column that says when."""
 
