@@ -228,8 +228,8 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             ),
             _relation(
                 "overrides",
-                "sub:api super:api",
-                "a class that is not torch's has its own version of a method of torch, whether it is called or not",
+                "type:api sub:api super:api",
+                "objects of this type have another version of a method than torch's, whether it is called or not",
             ),
             # what only traces imported from another tool's logs have: its records, under its own names
             _relation(

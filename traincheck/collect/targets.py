@@ -29,6 +29,7 @@ class Targets:
         self.watcher = watcher
         self.functional = Functional(monitor, watcher)
         self.saving = Saving(monitor, watcher)
+        self._constructed: set[type] = set()
         self._prepared: set[type] = set()
         self._families = {
             Module: ("train", "eval", "zero_grad", "apply", "requires_grad_", *_STATE, *_CONVERSIONS),
@@ -59,8 +60,9 @@ class Targets:
 
     def prepare(self, cls: type) -> None:
         """Watch the methods that `cls` and its bases define; told of every class when it is first constructed."""
-        if cls in self._prepared:
+        if cls in self._constructed:
             return
+        self._constructed.add(cls)
         for base, methods in self._families.items():
             if not issubclass(cls, base):
                 continue
@@ -72,9 +74,8 @@ class Targets:
                     function = owner.__dict__.get(method)
                     if isinstance(function, FunctionType):
                         self.watcher.method(function, method, self._watch(base, method))
-                        if not owner.__module__.startswith("torch."):
-                            self.monitor.apis.overridden(base, owner, method)
-        self._prepared.add(cls)
+            for method in methods:
+                self.monitor.apis.overridden(cls, base, method)
 
     def _watch(self, base: type, method: str) -> Watch:
         monitor = self.monitor

@@ -311,10 +311,12 @@ def _metric(process: RawProcess) -> Columns:
     }
 
 
-def _pairs_of_apis(family: str) -> Callable[[RawProcess], Columns]:
+def _names(relation: str, family: str) -> Callable[[RawProcess], Columns]:
+    """A relation whose columns are all words of the same names on disk."""
+
     def make(process: RawProcess) -> Columns:
         rows = process.families[family]
-        return {"sub": _texts(process, rows["sub"]), "super": _texts(process, rows["super"])}
+        return {column.name: _texts(process, rows[column.name]) for column in RELATIONS[relation].columns}
 
     return make
 
@@ -372,8 +374,8 @@ _BUILDERS: Mapping[str, Callable[[RawProcess], Columns]] = {
     "metric": _metric,
     "stored": lambda process: stored.stored(process, _texts),
     "live": lambda process: stored.live(process, _texts),
-    "subclass": _pairs_of_apis("subclasses"),
-    "overrides": _pairs_of_apis("overrides"),
+    "subclass": _names("subclass", "subclasses"),
+    "overrides": _names("overrides", "overrides"),
     "ordinal": _ordinal,
     "invokes": _invokes,
     "record": lambda process: recorded.record(process, _steps_of),

@@ -68,7 +68,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _family("contextsets", "id key value"),
             _family("valuesets", "id name type value class number:float64 dtype shape device"),
             _family("subclasses", "sub super"),
-            _family("overrides", "sub super"),
+            _family("overrides", "type sub super"),
             _family("objects", "id:int64 type"),
             _family(
                 "variables", "id:int64 name kind owner:int64 dtype shape device requires_grad:int8 ties:int64 at:int64"
