@@ -187,6 +187,12 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "a parameter group's setting as it was when the optimizer was built",
             ),
             _relation(
+                "adjustment",
+                "optimizer:object group:integer name:name before:value after:value number:number rank:rank "
+                "process:process step:step at:seq call:call",
+                "a change of a parameter group's setting; number is the new value, call the innermost call around it",
+            ),
+            _relation(
                 "update",
                 "id:update variable:variable attr:attr before:class after:class rank:rank process:process step:step "
                 "at:seq call:call",
@@ -200,6 +206,20 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             ),
             _relation(
                 "metric", "rank:rank step:step name:name value:number", "a number the run reported, such as its loss"
+            ),
+            _relation(
+                "stored",
+                "call:call place:name name:name owner:object variable:variable dtype:dtype shape:shape class:class "
+                "fingerprint:fingerprint taken:seq outdated:flag",
+                "a tensor that a call saves or loads, in a container at some place; owner and variable say whose it is "
+                "by name, taken when a state_dict() gave it out; outdated: it is the model's, changed since",
+            ),
+            _relation(
+                "live",
+                "call:call place:name name:name owner:object variable:variable kind:kind dtype:dtype shape:shape "
+                "class:class fingerprint:fingerprint moves:flag tensor:tensor",
+                "a parameter or persistent buffer of a model, as it is when it is saved or has been loaded; moves says "
+                "whether the last optimizer step changed it",
             ),
             _relation(
                 "ordinal",
@@ -225,6 +245,11 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
                 "unrecorded",
                 "api:api",
                 "a function that was given up: it was called too often, or steps ended in it; no call of it is here",
+            ),
+            _relation(
+                "overrides",
+                "type:api sub:api super:api",
+                "objects of this type have another version of a method than torch's, whether it is called or not",
             ),
             # what only traces imported from another tool's logs have: its records, under its own names
             _relation(

@@ -141,17 +141,17 @@ class Case:
             raise Failed(f"{arguments[0]} exited with {done.returncode}, see {self.work / 'log'}")
 
     def _judge(self, row: Row, learned: dict[str, Any], packs: dict[str, Any]) -> None:
-        violations = _counted(learned)
-        row.findings = len(violations)
+        violations, headlines = _counted(learned), _headlines(learned)
+        row.findings = len(headlines)
         row.all_titles = [_named(violation) for violation in violations]
-        relevant = [(n, v) for n, v in enumerate(violations, 1) if self._relevant(v)]
+        relevant = [violation for violation in violations if self._relevant(violation)]
+        row.rank = next((n for n, headline in enumerate(headlines, 1) if headline in relevant), None)
         if relevant:
             row.found = True
-            row.rank, first = relevant[0]
-            row.template, row.title = first["template"], first["title"]
-            row.step = _earliest([violation for _, violation in relevant])
+            row.template, row.title = relevant[0]["template"], relevant[0]["title"]
+            row.step = _earliest(relevant)
         row.pack_titles = [_named(violation) for violation in _counted(packs)]
-        row.pack_findings = len(row.pack_titles)
+        row.pack_findings = len(_headlines(packs))
         shipped = [violation for violation in _counted(packs) if self._relevant(violation)]
         if shipped:
             row.packs = True
@@ -168,6 +168,12 @@ class Case:
 
 def _counted(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [violation for violation in report["violations"] if violation["severity"] in COUNTED]
+
+
+def _headlines(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first violation of each finding."""
+    first = {finding["headline"] for finding in report.get("findings", ())}
+    return [violation for violation in _counted(report) if violation["invariant"] in first]
 
 
 def _named(violation: dict[str, Any]) -> str:

@@ -94,6 +94,7 @@ def expected(library: Library, ranks: Path) -> tuple[Any, set[str]]:
 _BEFORE = {
     "links": "call", "raised": "call", "updates": "id", "states": "at", "metrics": "at", "objects": "id",
     "variables": "at", "holds": "at", "hyperparameters": "optimizer",
+    "adjustments": "at", "stored": "call",
 }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Findings: violations of one cause under one headline, the first one to read first.
 
 Two violations have a cause in common when they begin at most one step apart and speak of the same thing: a call,
-an API, a concept, a variable or an attribute. A finding is a connected component of that relation.
+an API, a concept, a variable or an attribute, or say the same of several names. A finding is a connected component of
+that relation.
 """
 
 from collections import defaultdict
@@ -51,6 +52,9 @@ def _topics(violation: Violation) -> Iterator[str]:
     for parameter in template.parameters:
         if parameter.sort in _TELLING_SORTS:
             yield str(arguments[parameter.name])
+    sorts = {parameter.sort for parameter in template.parameters}
+    if "name" in sorts and "api" not in sorts:
+        yield f"template {template.name}"
     for place in (violation.first.api, violation.first.variable):
         if place is not None:
             yield place

@@ -25,7 +25,7 @@ TYING_SORTS = frozenset({"step", "call", "update", "window", "record", "span", "
 EVENTS = frozenset(
     {
         "step", "call", "contains", "arg", "result", "dimension", "raised", "context", "update", "state", "metric",
-        "ordinal", "exchange", "record", "property", "part", "span",
+        "ordinal", "exchange", "stored", "live", "adjustment", "record", "property", "part", "span",
     }
 )  # fmt: skip
 """The relations that grow with every step; the others hold what there is to train and with what."""

@@ -61,6 +61,15 @@ class Apis:
             found = self._methods[cls, method] = self._new(name, known, names[1:], optional, users)
         return found
 
+    def overridden(self, cls: type, base: type, method: str) -> None:
+        """Write whose version of a method of `base` the objects of `cls` have, unless it is torch's."""
+        owner = next((owner for owner in cls.__mro__ if method in owner.__dict__), base)
+        if not owner.__module__.startswith("torch."):
+            intern, name = self._buffers.names, qualified
+            self._buffers.add(
+                "overrides", intern(name(cls)), intern(f"{name(owner)}.{method}"), intern(f"{name(base)}.{method}")
+            )
+
     def _new(
         self, name: str, known: Iterable[str], names: tuple[str, ...], optional: frozenset[str], users: bool
     ) -> Api:

@@ -8,7 +8,7 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
-from traincheck.collect.fingerprint import ABSENT, UNMEASURED, Reader, local, zero_fingerprint
+from traincheck.collect.fingerprint import ABSENT, UNMEASURED, Reader, local, value_class, zero_fingerprint
 from traincheck.collect.needs import Needs
 from traincheck.collect.table import NO_GRADIENT, UNSEEN, Column
 from traincheck.collect.variables import Variables
@@ -46,8 +46,9 @@ class Changes:
         self._table = variables.table
         names = buffers.names
         self._requires = names("requires_grad")
-        self._none, self._zero = names(values.NONE), names(values.ZERO)
-        self._nonzero, self._nonfinite = names(values.NONZERO), names(values.NONFINITE)
+        self._none, self._zero, self._nonzero = names(values.NONE), names(values.ZERO), names(values.NONZERO)
+        self._words = {word: names(word) for word in (values.ZERO, values.NONZERO, values.NONFINITE)}
+        self._remembers = needs.stored
         self._true, self._false = names(values.TRUE), names(values.FALSE)
         self._data = _Watched(self._table.data, names("data"), needs.wants_update("data"))
         self._grad = _Watched(self._table.grad, names("grad"), needs.wants_update("grad"))
@@ -218,6 +219,9 @@ class Changes:
             self._update(watched.attr, rows, call)
         for at, now, norm, kind in zip(indices, seen, norms, classes, strict=True):
             column.prints[at], column.norms[at], column.classes[at] = now, norm, kind
+        if self._remembers:
+            for at in indices:
+                column.calls[at] = call
 
     def _flag(self, index: int, call: int) -> None:
         if self._flag_updates:
@@ -246,11 +250,5 @@ class Changes:
         ]
 
     def _classify(self, tensor: torch.Tensor, seen: int, norm: float) -> int:
-        """The class of values whose norm does not tell; without a norm they are taken to be finite."""
-        tensor = local(tensor)
-        if norm == UNMEASURED:
-            return self._zero if seen == zero_fingerprint(tensor.nbytes) else self._nonzero
-        if norm == 0.0:  # zeros of either sign, or values whose squares vanish
-            return self._nonzero if bool(tensor.detach().any()) else self._zero
-        # the squares may overflow where no value does
-        return self._nonzero if bool(torch.isfinite(tensor.detach()).all()) else self._nonfinite
+        """The class of values whose norm does not tell."""
+        return self._words[value_class(local(tensor), seen, norm)]

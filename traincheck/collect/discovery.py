@@ -33,6 +33,16 @@ def named_tensors(module: Module) -> Iterator[tuple[str, str, torch.Tensor]]:
                     yield kind, f"{prefix}.{name}" if prefix else name, tensor
 
 
+def persistent_tensors(module: Module) -> Iterator[tuple[str, str, torch.Tensor]]:
+    """(kind, name, tensor) of what belongs into a checkpoint: every parameter and persistent buffer."""
+    temporary = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, owner in module.named_modules(remove_duplicate=False)
+        for name in owner._non_persistent_buffers_set
+    }
+    return (entry for entry in named_tensors(module) if entry[1] not in temporary)
+
+
 class Modules:
     """Every live module, so that the outermost ones can be found before any is called."""
 
@@ -51,6 +61,10 @@ class Modules:
             if any(id(tensor) in wanted for tensor in inner.parameters()):
                 found[id(inner)] = inner
         return list(found.values())
+
+    def outermost(self) -> list[Module]:
+        """Modules in no other module, unwrapped."""
+        return list({id(inner): inner for inner in map(unwrap, self._outermost())}.values())
 
     def root_of(self, module: Module) -> Module:
         """The outermost module that contains `module`, unwrapped; itself when none does."""

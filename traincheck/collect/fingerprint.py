@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 import xxhash
 
+from traincheck import values
+
 ABSENT = 0
 """The fingerprint of a tensor that has none: meta, quantised or a wrapper around others."""
 
@@ -118,10 +120,10 @@ class Reader:
             tensor = local(tensors[index])
             if tensor.dtype is torch.float32 and not self._slow and tensor.numel() <= _SMALL:
                 view = self._views[index]
-                values = self._numbers.get(id(view))
-                if values is None:
-                    values = self._numbers[id(view)] = np.frombuffer(view or bytearray(), np.float32)
-                found[place] = math.sqrt(values.dot(values))
+                numbers = self._numbers.get(id(view))
+                if numbers is None:
+                    numbers = self._numbers[id(view)] = np.frombuffer(view or bytearray(), np.float32)
+                found[place] = math.sqrt(numbers.dot(numbers))
             elif tensor.is_floating_point() and readable(tensor):
                 large.append((place, tensor))
         if large:
@@ -175,3 +177,24 @@ def _of_sparse(tensor: torch.Tensor) -> int:
         return ABSENT
     inner = tensor.detach()
     return hash((fingerprint(inner._indices()), fingerprint(inner._values()))) & (1 << 63) - 1 or 1
+
+
+def measured(tensor: torch.Tensor) -> tuple[int, float, str | None]:
+    """The fingerprint, norm and class of one tensor; `ABSENT`, `UNMEASURED` and None where there is none."""
+    seen = fingerprint(tensor)
+    if seen == ABSENT:
+        return seen, UNMEASURED, None
+    norm = float(tensor.detach().norm()) if tensor.is_floating_point() and readable(tensor) else UNMEASURED
+    return seen, norm, value_class(tensor, seen, norm)
+
+
+def value_class(tensor: torch.Tensor, seen: int, norm: float) -> str:
+    """The class of the values with fingerprint `seen`; without a norm they are taken to be finite."""
+    if norm == UNMEASURED:
+        return values.ZERO if seen == zero_fingerprint(tensor.nbytes) else values.NONZERO
+    if norm == 0.0:  # zeros of either sign, or values whose squares vanish
+        return values.NONZERO if bool(tensor.detach().any()) else values.ZERO
+    if math.isfinite(norm):
+        return values.NONZERO
+    # the squares may overflow where no value does
+    return values.NONZERO if bool(torch.isfinite(tensor.detach()).all()) else values.NONFINITE

@@ -38,7 +38,7 @@ class Functional:
                     setattr(F, name, shim)
         for name, function in list(vars(torch.nn.init).items()):
             if isinstance(function, FunctionType) and name.endswith("_") and not name.startswith("_"):
-                self._watcher.function(function, f"torch.nn.init.{name}", Watch(group="torch.nn.init"))
+                self._watcher.function(function, f"torch.nn.init.{name}", Watch(group="torch.nn.init", linked=True))
         self._watcher.notice(torch.compile, lambda _: self.remove())
 
     def remove(self) -> None:

@@ -1,6 +1,5 @@
 """The collector of one process: everything it knows, and what it does at the events that matter."""
 
-import math
 import os
 import sys
 import threading
@@ -13,7 +12,6 @@ import torch
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from traincheck import values
 from traincheck.collect.apis import Apis
 from traincheck.collect.buffers import Buffers
 from traincheck.collect.calls import Calls, Open
@@ -21,6 +19,8 @@ from traincheck.collect.changes import Changes
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.discovery import Modules
 from traincheck.collect.fingerprint import fingerprint
+from traincheck.collect.hyperparameters import Hyperparameters
+from traincheck.collect.moments import Moments
 from traincheck.collect.objects import Objects, Tensors
 from traincheck.collect.sampling import Gate, Governor, Sampling
 from traincheck.collect.settings import RANK, WORLD, Settings
@@ -66,7 +66,9 @@ class Monitor:
         self.steps = StepTracker(self._mark_step, self._optimizer_ids, self.buffers.next_id)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._held: weakref.WeakKeyDictionary[Optimizer, frozenset[int]] = weakref.WeakKeyDictionary()
-        self._described_groups: set[tuple[int, int]] = set()
+        self.hyperparameters = Hyperparameters(self.buffers, self.objects, self.needs)
+        self.moments = Moments(self.buffers, self.variables, self.needs)
+        self._last_steps: dict[int, int] = {}  # the last step of each optimizer
         self.step_ended: Callable[[], None] = lambda: None
         self.look: Callable[[], None] = lambda: None
         """Looks for functions to follow; called where a script has just imported or defined something, if ever."""
@@ -134,7 +136,7 @@ class Monitor:
 
     def optimizer_built(self, call: int, optimizer: Optimizer) -> None:
         """An optimizer was constructed or given other parameters; what has changed until now is `call`'s doing."""
-        self._hold(optimizer)
+        self._hold(optimizer, call)
         self.changes.data(call)
         self.changes.grads(call)
 
@@ -145,7 +147,7 @@ class Monitor:
                 self.modules.add(module)
             self.variables.called(model)
         for optimizer in optimizers:
-            self._hold(optimizer)
+            self._hold(optimizer, NULL)
         self.changes.data(NULL)
         self.changes.grads(NULL)
 
@@ -162,6 +164,8 @@ class Monitor:
         if full:
             self.changes.grads(opened.parent)
             self.changes.before_step(opened.enter, number, self._held[optimizer])
+            if self.hyperparameters.follows:
+                self.hyperparameters.look(optimizer, opened.parent)
 
     def step_left(self, opened: Open, optimizer: Optimizer) -> None:
         """An optimizer's step ends."""
@@ -170,9 +174,16 @@ class Monitor:
         self.changes.data(opened.enter)
         self.changes.grads(opened.enter)
         self.changes.after_step(opened.enter, opened.receiver, self._held[optimizer])
+        if self.moments.wanted:
+            self.moments.note(optimizer, opened.enter)
+        self._last_steps[opened.receiver] = opened.enter
         if self.needs.metrics:
             for index, group in enumerate(optimizer.param_groups):
                 self.metric(opened.enter, f"lr.{index}", group.get("lr"))
+
+    def moved_last(self, tensor: torch.Tensor) -> bool:
+        """Whether the last step of an optimizer changed the values of `tensor`."""
+        return self.variables.last_change(tensor) in self._last_steps.values()
 
     def ranked(self) -> None:
         """The process has learned its place among the others."""
@@ -193,24 +204,10 @@ class Monitor:
         if isinstance(value, int | float):
             self.buffers.add("metrics", seq, float(value), self.buffers.names(name))
 
-    def _hold(self, optimizer: Optimizer) -> None:
+    def _hold(self, optimizer: Optimizer, call: int) -> None:
         self._held[optimizer] = held_by(optimizer)
         self.variables.optimized(optimizer)
-        self._hyperparameters(optimizer)
-
-    def _hyperparameters(self, optimizer: Optimizer) -> None:
-        owner, names = self.objects.number(optimizer), self.buffers.names
-        for index, group in enumerate(optimizer.param_groups):
-            if (owner, index) in self._described_groups:
-                continue
-            self._described_groups.add((owner, index))
-            for key, value in group.items():
-                plain = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-                if plain is None or isinstance(plain, bool | int | float | str):
-                    number = float(plain) if isinstance(plain, int | float) else math.nan
-                    self.buffers.add(
-                        "hyperparameters", owner, index, names(key), names(values.canonical(plain)), number
-                    )
+        self.hyperparameters.look(optimizer, call)
 
 
 def held_by(optimizer: Optimizer) -> frozenset[int]:

@@ -16,7 +16,9 @@ class Needs:
     `apis` are globs over API names (`torch.optim.*.step`) and over the base APIs that they override; a call that
     matches none is not recorded; one that matches another than `*` was asked for by name, and is never given up for
     being called too often. `states` and `updates` are the attributes of variables to watch ("data",
-    "grad", "requires_grad", a buffer's are "data"), `points` the points in a step at which states are taken.
+    "grad", "requires_grad", a buffer's are "data"; an optimizer's "state.exp_avg" must be named), `points` the points
+    in a step at which states are taken. `stored` asks for the tensors of checkpoints, `hyperparameters` for changes of
+    optimizers' settings.
     """
 
     apis: tuple[str, ...] = EVERYTHING
@@ -30,6 +32,8 @@ class Needs:
     states: tuple[str, ...] = EVERYTHING
     points: tuple[str, ...] = EVERYTHING
     metrics: bool = True
+    stored: bool = True
+    hyperparameters: bool = True
 
     def wants_api(self, names: Iterable[str]) -> bool:
         """Whether a call known under any of `names` (its own and the base APIs') is to be recorded."""
@@ -43,9 +47,11 @@ class Needs:
 
     def wants_state(self, attr: str, point: str) -> bool:
         """Whether the state of `attr` at `point` is to be recorded."""
-        return any(fnmatchcase(attr, glob) for glob in self.states) and any(
-            fnmatchcase(point, glob) for glob in self.points
-        )
+        return any(fnmatchcase(attr, glob) for glob in self.states) and self.wants_point(point)
+
+    def wants_point(self, point: str) -> bool:
+        """Whether states are to be recorded at `point`."""
+        return any(fnmatchcase(point, glob) for glob in self.points)
 
     @property
     def variables(self) -> bool:

@@ -74,6 +74,8 @@ class _Scan:
             states=_listed(self.attrs["state"]),
             points=_listed(self.points),
             metrics="metric" in self.relations,
+            hyperparameters="adjustment" in self.relations,
+            stored=bool(self.relations & {"stored", "live"}),
         )
 
     def _atom(self, atom: Atom, values: Mapping[str, object]) -> None:
@@ -110,6 +112,8 @@ class _Scan:
         self.relations.add(atom.relation)
         if atom.relation in self.attrs:
             self.attrs[atom.relation].add(_column(atom, "attr", values) or "*")
+        if _mentions(atom, "moves") or _mentions(atom, "outdated"):
+            self.attrs["update"].add("data")  # these columns of checkpoints follow from changes
         if atom.relation == "state":
             self.points.add(_column(atom, "point", values) or "*")
 
@@ -139,6 +143,11 @@ def _columns(atom: Atom, checked: Checked) -> Iterator[tuple[str, Term]]:
     if relation is not None:
         for name, term in atom.named:
             yield relation.columns[relation.index(name)].sort, term
+
+
+def _mentions(atom: Atom, column: str) -> bool:
+    columns = [known.name for known in RELATIONS[atom.relation].columns]
+    return column in columns[: len(atom.positional)] or column in dict(atom.named)
 
 
 def _column(atom: Atom, column: str, values: Mapping[str, object]) -> str | None:

@@ -20,7 +20,7 @@ _requires_grad: Callable[[Any], bool] = attrgetter("requires_grad")
 
 
 class Column:
-    """One attribute of all variables: fingerprint, norm and class of the value that was last seen.
+    """One attribute of all variables: fingerprint, norm and class of the value last seen, and the call that set it.
 
     Lists, not arrays: most models have so few variables that an array operation costs more than the comparison.
     """
@@ -29,6 +29,7 @@ class Column:
         self.prints: list[int] = []
         self.norms: list[float] = []
         self.classes: list[int] = []
+        self.calls: list[int] = []
         self.reader = Reader()
 
     def append(self, seen: int) -> None:
@@ -36,12 +37,14 @@ class Column:
         self.prints.append(seen)
         self.norms.append(UNMEASURED)
         self.classes.append(NULL)
+        self.calls.append(NULL)
 
     def keep(self, indices: Sequence[int]) -> None:
         """Leave out all others."""
         self.prints = [self.prints[index] for index in indices]
         self.norms = [self.norms[index] for index in indices]
         self.classes = [self.classes[index] for index in indices]
+        self.calls = [self.calls[index] for index in indices]
 
 
 class Variable:

@@ -16,12 +16,14 @@ from traincheck.collect.functions import with_subclasses
 from traincheck.collect.loading import install_loading
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.operations import Operations
+from traincheck.collect.saving import Saving
 from traincheck.collect.summaries import qualified
 from traincheck.collect.watch import Watcher
 
 _PASS_ON = ("accelerate.optimizer.AcceleratedOptimizer",)
 """Optimizers that only pass on what they are told, and not always: their own count as what they are."""
 _CONVERSIONS = ("to", "cpu", "cuda", "half", "float", "double", "bfloat16", "to_empty")
+_STATE = ("state_dict", "load_state_dict")
 
 
 class Targets:
@@ -34,11 +36,13 @@ class Targets:
         self._distributed: Any = None
         self.operations = Operations(watcher)
         self.finder = Finder(monitor, watcher, self.prepare)
+        self.saving = Saving(monitor, watcher)
+        self._constructed: set[type] = set()
         self._prepared: set[type] = set()
         self._families = {
-            Module: ("train", "eval", "zero_grad", "load_state_dict", "apply", "requires_grad_", *_CONVERSIONS),
-            Optimizer: ("step", "zero_grad", "__init__", "add_param_group", "load_state_dict"),
-            LRScheduler: ("step", "__init__", "load_state_dict"),
+            Module: ("train", "eval", "zero_grad", "apply", "requires_grad_", *_STATE, *_CONVERSIONS),
+            Optimizer: ("step", "zero_grad", "__init__", "add_param_group", *_STATE),
+            LRScheduler: ("step", "__init__", *_STATE),
             DataLoader: ("__init__", "__iter__"),
             Sampler: ("set_epoch",),
         }
@@ -53,6 +57,7 @@ class Targets:
             for cls in with_subclasses(base):
                 self.prepare(cls)
         install_loading(self.monitor, self.watcher)
+        self.saving.install()
         self._install_scaler()
         self._install_distributed()
         self.operations.install()
@@ -68,8 +73,9 @@ class Targets:
 
     def prepare(self, cls: type) -> None:
         """Watch the methods that `cls` and its bases define; told of every class when it is first constructed."""
-        if cls in self._prepared or qualified(cls) in _PASS_ON:
+        if cls in self._constructed or qualified(cls) in _PASS_ON:
             return
+        self._constructed.add(cls)
         for base, methods in self._families.items():
             if not issubclass(cls, base):
                 continue
@@ -81,7 +87,8 @@ class Targets:
                     function = owner.__dict__.get(method)
                     if isinstance(function, FunctionType):
                         self.watcher.method(function, method, self._watch(base, method))
-        self._prepared.add(cls)
+            for method in methods:
+                self.monitor.apis.overridden(cls, base, method)
 
     def _watch(self, base: type, method: str) -> Watch:
         monitor = self.monitor
@@ -96,11 +103,19 @@ class Targets:
             )
         if method == "zero_grad":
             return Watch(before=self._starter, after=self._sweep_grads, begins=True, frequent=True)
+        if key == (Module, "load_state_dict"):
+            return self.saving.of_load_state_dict(self._sweep_all)
+        if key == (Module, "state_dict"):
+            return self.saving.of_state_dict()
+        if method == "state_dict":
+            return Watch()
         if base is Optimizer:
             built = "__init__" if method == "__init__" else method
             return Watch(before=self._prepare_class, after=self._optimizer_built, group=f"optimizer.{built}")
         if base is LRScheduler and method == "__init__":
             return Watch(before=self._prepare_class)
+        if key == (LRScheduler, "step"):
+            return Watch(after=self._scheduled, structural=False)
         if key == (DataLoader, "__init__"):
             return Watch(before=self._prepare_class)
         if base is Module and method in ("train", "eval"):
@@ -202,6 +217,11 @@ class Targets:
 
     def _optimizer_built(self, thread: Thread, opened: Open, optimizer: Any, result: Any) -> None:
         self.monitor.optimizer_built(opened.enter, optimizer)
+
+    def _scheduled(self, thread: Thread, opened: Open, scheduler: Any, result: Any) -> None:
+        optimizer = getattr(scheduler, "optimizer", None)
+        if self.monitor.hyperparameters.follows and isinstance(optimizer, Optimizer):
+            self.monitor.hyperparameters.look(optimizer, opened.enter)
 
     def _remember_loader(self, thread: Thread, opened: Open, loader: Any, result: Any) -> None:
         self.monitor.loaders[result] = loader

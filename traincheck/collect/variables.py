@@ -69,11 +69,25 @@ class Variables:
         self._roots: dict[int, _Root] = {}
         self._inner: dict[int, weakref.ref[Module]] = {}  # called modules known to lie within a root
         self.optimizers: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
-        self._holds: dict[tuple[int, int, int], bool] = {}
+        self._holds: dict[int, set[tuple[int, int]]] = {}  # variable -> optimizers and groups
 
     def find(self, tensor: torch.Tensor) -> Variable | None:
         """The variable of `tensor`, if it is one."""
         return self.table.find(tensor)
+
+    def modules(self) -> list[Module]:
+        """The outermost modules that are alive, those found through calls and optimizers among them."""
+        found = {id(module): module for module in self._modules.outermost()}
+        for root in self._roots.values():
+            module = root.module()
+            if module is not None:
+                found[id(module)] = module
+        return list(found.values())
+
+    def last_change(self, tensor: torch.Tensor) -> int:
+        """The call in which the values of `tensor` were last seen to change; NULL when there was none."""
+        variable = self.find(tensor)
+        return NULL if variable is None else self.table.data.calls[variable.index]
 
     def called(self, module: Module) -> None:
         """A module's forward was entered from outside any other's: scan the root it belongs to if anything moved."""
@@ -113,9 +127,14 @@ class Variables:
                     variable.held = True
                     self.table.version += 1
                 for number in variable.ids:
-                    if self._holds.setdefault((owner, index, number), True):
-                        self._holds[owner, index, number] = False
-                        self._buffers.add("holds", owner, index, number, self._buffers.next_id())
+                    self._held(number, owner, index)
+
+    def _held(self, number: int, owner: int, group: int) -> None:
+        """An optimizer holds the tensor of this name."""
+        holders = self._holds.setdefault(number, set())
+        if (owner, group) not in holders:
+            holders.add((owner, group))
+            self._buffers.add("holds", owner, group, number, self._buffers.next_id())
 
     def _scan(self, module: Module) -> None:
         root = self._roots.get(id(module))
@@ -143,6 +162,8 @@ class Variables:
             variable.ids[0] if variable.ids and not renamed else NULL, self._buffers.next_id(),
         )  # fmt: skip
         if not renamed:
+            for owner_and_group in sorted(self._holds.get(variable.ids[0], ()) if variable.ids else ()):
+                self._held(number, *owner_and_group)
             variable.ids = (*variable.ids, number)
             self.table.version += 1
         return variable

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from traincheck.facts import recorded, spans
+from traincheck.facts import recorded, spans, stored
 from traincheck.facts.closure import enclosing
 from traincheck.facts.dimension import dimensions
 from traincheck.facts.raw import Ints, RawProcess, last_rows
@@ -265,6 +265,20 @@ def _hyperparameter(process: RawProcess) -> Columns:
     }
 
 
+def _adjustment(process: RawProcess) -> Columns:
+    rows = process.families["adjustments"]
+    return {
+        "optimizer": process.ids(rows["optimizer"]),
+        "group": np.asarray(rows["group"], np.int64),
+        **{key: _texts(process, rows[key]) for key in ("name", "before", "after")},
+        "number": rows["number"],
+        "step": _steps_of(process, rows["at"]),
+        "at": rows["at"],
+        "call": process.ids(rows["call"]),
+        **_common(process, len(rows["at"])),
+    }
+
+
 def _update(process: RawProcess) -> Columns:
     rows = process.families["updates"]
     return {
@@ -328,9 +342,14 @@ def _member(process: RawProcess) -> Columns:
     return {"channel": _texts(process, rows["channel"]), "rank": np.asarray(rows["rank"], np.int64)}
 
 
-def _subclass(process: RawProcess) -> Columns:
-    rows = process.families["subclasses"]
-    return {"sub": _texts(process, rows["sub"]), "super": _texts(process, rows["super"])}
+def _names(relation: str, family: str) -> Callable[[RawProcess], Columns]:
+    """A relation whose columns are all words of the same names on disk."""
+
+    def make(process: RawProcess) -> Columns:
+        rows = process.families[family]
+        return {column.name: _texts(process, rows[column.name]) for column in RELATIONS[relation].columns}
+
+    return make
 
 
 def _ordinal(process: RawProcess) -> Columns:
@@ -381,12 +400,16 @@ _BUILDERS: Mapping[str, Callable[[RawProcess], Columns]] = {
     "variable": _variable,
     "holds": _holds,
     "hyperparameter": _hyperparameter,
+    "adjustment": _adjustment,
     "update": _update,
     "state": _state,
     "metric": _metric,
-    "subclass": _subclass,
     "exchange": _exchange,
     "member": _member,
+    "stored": lambda process: stored.stored(process, _texts),
+    "live": lambda process: stored.live(process, _texts),
+    "subclass": _names("subclass", "subclasses"),
+    "overrides": _names("overrides", "overrides"),
     "ordinal": _ordinal,
     "invokes": _invokes,
     "unrecorded": _unrecorded,

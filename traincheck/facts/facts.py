@@ -15,7 +15,7 @@ from traincheck.facts.spans import with_imported
 from traincheck.schema import RELATIONS
 from traincheck.trace import ProcessReader, TraceReader
 
-_DISTINCT = frozenset(("subclass", "invokes", "member", "unrecorded"))
+_DISTINCT = frozenset(("subclass", "overrides", "invokes", "member", "unrecorded"))
 
 
 class Facts(Mapping[str, Any]):

@@ -22,7 +22,7 @@ MOST_BYTES = 1 << 20
 MOST_EVENTS = 40_000
 """How many calls to take at once."""
 
-_DISTINCT = frozenset(("subclass", "invokes", "member", "unrecorded"))
+_DISTINCT = frozenset(("subclass", "overrides", "invokes", "member", "unrecorded"))
 
 
 class Batch(Mapping[str, Any]):

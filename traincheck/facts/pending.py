@@ -22,7 +22,7 @@ END = np.iinfo(np.int64).max
 
 _KEYS = {
     "calls": "enter", "links": "call", "exchanges": "call", "raised": "call", "updates": "id", "states": "at",
-    "metrics": "at", "records": "id", "spans": "id",
+    "metrics": "at", "stored": "call", "adjustments": "at", "records": "id", "spans": "id",
 }  # fmt: skip
 """The families of events, with the column that says when."""
 

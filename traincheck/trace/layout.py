@@ -68,6 +68,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _family("contextsets", "id key value"),
             _family("valuesets", "id name type value class number:float64 dtype shape device"),
             _family("subclasses", "sub super"),
+            _family("overrides", "type sub super"),
             _family("objects", "id:int64 type"),
             _family("functions", "api kind:int8"),
             _family(
@@ -91,6 +92,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "point:int8 hashed:int8",
             ),
             _family("metrics", "at:int64 value:float64 name"),
+            _family("adjustments", "at:int64 optimizer:int64 call:int64 group name before after number:float64"),
+            _family(
+                "stored",
+                "call:int64 owner:int64 variable:int64 tensor:int64 taken:int64 fingerprint:uint64 place name kind "
+                "dtype shape class flags:int8",
+            ),
             # records and spans are written by importers only; said, contexts, attributes, given and returned are words
             # that are JSON texts, whole and whole_before the values of spans whose value or before is WHOLE
             _family(
@@ -119,6 +126,16 @@ LINK_RESULT = 1
 """Flag of a row of `links`: the tensor is a result of the call, not an argument."""
 LINK_HASHED = 2
 """Flag of a row of `links`: its fingerprint was taken."""
+
+STORED_LIVE = 1
+"""Flag of a row of `stored`: the tensor is the model's, not one that is saved or loaded."""
+STORED_HASHED = 2
+"""Flag of a row of `stored`: its fingerprint was taken."""
+STORED_OUTDATED = 4
+"""Flag of a row of `stored`: it is the model's own tensor, and has changed since `taken`."""
+
+STORED_MOVES = 8
+"""Flag of a row of `stored`: the last optimizer step changed it."""
 
 MARK_STEP = 0
 """Kind of a row of `marks`: step `step` begins at sequence number `seq`."""
