@@ -72,11 +72,12 @@ def needs_for(sources: Sequence[str]) -> Needs:
     """What the given files and packs of rules speak of; everything when none is given."""
     if not sources:
         return Needs()
+    from traincheck.check.law import rules_in
     from traincheck.collect.select import needs_of
     from traincheck.dsl.load import load_rules
 
     checked = load_rules(tuple(sources))
-    return needs_of(checked, checked.rules.values())
+    return needs_of(checked, rules_in(checked, sources))
 
 
 class PythonLike(click.Command):

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from traincheck.facts import recorded, spans
 from traincheck.facts.closure import enclosing
-from traincheck.facts.raw import Ints, RawProcess, last_rows
+from traincheck.facts.raw import Ints, RawProcess, last_rows, whole_number
 from traincheck.schema import RELATIONS, Relation
 from traincheck.trace.layout import LINK_HASHED, LINK_RESULT, MARK_STEP, NULL, OUTCOMES, POINTS, STAGES
 
@@ -69,7 +69,7 @@ def _steps_of(process: RawProcess, seq: Ints) -> Any:
 
 def _process(process: RawProcess) -> Columns:
     info = process.info
-    numbers = {key: [int(info[key]) if info.get(key, "").lstrip("-").isdigit() else None] for key in ("pid", "world")}
+    numbers = {key: [whole_number(info, key)] for key in ("pid", "world")}
     return {
         "id": [process.base],
         "rank": [process.rank],

@@ -117,6 +117,10 @@ LINK_RESULT = 1
 LINK_HASHED = 2
 """Flag of a row of `links`: its fingerprint was taken."""
 
+STOPPED = "stopped"
+"""Key of a row of `process` that says why recording ended before its process did; such a process has no `MARK_END`."""
+STOPPED_BY_FAILURE, STOPPED_BY_CHECKER = "an internal error", "its checker"
+
 MARK_STEP = 0
 """Kind of a row of `marks`: step `step` begins at sequence number `seq`."""
 MARK_FLUSHED = 1
