@@ -127,7 +127,7 @@ def test_tables_for_people(shell: Shell, sampled: Path) -> None:
     status, out, err = shell("show", sampled, "--limit", "2")
     assert status == 0
     assert err.endswith("APIs; --limit 0 shows all\n")
-    assert out.startswith(f"trace '{sampled}': format 1.0, written by traincheck ")
+    assert out.startswith(f"trace '{sampled}': format 1.1, written by traincheck ")
     sections = {block.splitlines()[0]: block.splitlines()[1:] for block in out.split("\n\n")}
     assert [*sections][1:] == [
         "processes", "steps", "calls", "variables", "updates and states", "on disk", "coverage", "gaps"

@@ -15,7 +15,8 @@ class Needs:
 
     `apis` are globs over API names (`torch.optim.*.step`) and over the base APIs that they override; a call that
     matches none is not recorded. `states` and `updates` are the attributes of variables to watch ("data",
-    "grad", "requires_grad", a buffer's are "data"), `points` the points in a step at which states are taken.
+    "grad", "requires_grad", a buffer's are "data"), `points` the points in a step at which states are taken, `ranges`
+    whether these have the least and the greatest value.
     """
 
     apis: tuple[str, ...] = EVERYTHING
@@ -28,6 +29,7 @@ class Needs:
     updates: tuple[str, ...] = EVERYTHING
     states: tuple[str, ...] = EVERYTHING
     points: tuple[str, ...] = EVERYTHING
+    ranges: bool = True
     metrics: bool = True
 
     def wants_api(self, names: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from traincheck.collect.buffers import NULL
 from traincheck.collect.fingerprint import UNMEASURED, Reader
+from traincheck.collect.ranges import UNKNOWN, Extent
 
 UNSEEN = 2
 """A fingerprint that was never taken."""
@@ -20,7 +21,7 @@ _requires_grad: Callable[[Any], bool] = attrgetter("requires_grad")
 
 
 class Column:
-    """One attribute of all variables: fingerprint, norm and class of the value that was last seen.
+    """One attribute of all variables: fingerprint, norm, class and extent of the value that was last seen.
 
     Lists, not arrays: most models have so few variables that an array operation costs more than the comparison.
     """
@@ -29,6 +30,7 @@ class Column:
         self.prints: list[int] = []
         self.norms: list[float] = []
         self.classes: list[int] = []
+        self.extents: list[Extent] = []
         self.reader = Reader()
 
     def append(self, seen: int) -> None:
@@ -36,12 +38,14 @@ class Column:
         self.prints.append(seen)
         self.norms.append(UNMEASURED)
         self.classes.append(NULL)
+        self.extents.append(UNKNOWN)
 
     def keep(self, indices: Sequence[int]) -> None:
         """Leave out all others."""
         self.prints = [self.prints[index] for index in indices]
         self.norms = [self.norms[index] for index in indices]
         self.classes = [self.classes[index] for index in indices]
+        self.extents = [self.extents[index] for index in indices]
 
 
 class Variable:

@@ -266,7 +266,6 @@ def _update(process: RawProcess) -> Columns:
 def _state(process: RawProcess) -> Columns:
     rows = process.families["states"]
     count = len(rows["at"])
-    unknown = np.full(count, np.nan)
     hashes = [
         format(int(value), "016x") if hashed else None
         for value, hashed in zip(rows["fingerprint"], rows["hashed"], strict=True)
@@ -280,8 +279,8 @@ def _state(process: RawProcess) -> Columns:
         "class": _texts(process, rows["class"]),
         "fingerprint": hashes,
         "norm": rows["norm"],
-        "minimum": unknown,
-        "maximum": unknown,
+        "minimum": rows["minimum"],
+        "maximum": rows["maximum"],
         "nonfinite": rows["nonfinite"],
         "at": rows["at"],
     }

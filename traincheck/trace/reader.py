@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from traincheck.errors import TraceError
@@ -36,6 +37,9 @@ class StreamReader:
         if not batches:
             return self._expected.empty_table()
         table = pa.Table.from_batches(batches)
+        for name in self.family.since_1_1:
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array(np.full(table.num_rows, np.nan)))
         missing = [name for name in self._expected.names if name not in table.column_names]
         if missing:
             raise TraceError(
