@@ -53,6 +53,7 @@ def summary_json(summary: Summary, limit: int) -> str:
         "coverage": {
             "steps_in_full": _ratio(steps.full, steps.count),
             "every": summary.settings.get("every"),
+            "budget": summary.settings.get("budget"),
             "warmup": summary.settings.get("warmup"),
             "selective": None if asked is None else bool(asked),
             "asked": summary.settings.get("needs"),

@@ -147,6 +147,8 @@ def _coverage(summary: Summary) -> Iterator[str]:
         yield "every step in full"
     else:
         every = f", as asked for: one in {settings['every']}" if settings.get("every") else ""
+        if settings.get("budget"):
+            every = f", as a budget of {100 * settings['budget']:g}% allowed"
         warmup = f", and the first {settings['warmup']}" if every and settings.get("warmup") else ""
         share = f"{100 * steps.full / steps.count:.1f}%"
         yield f"{steps.full:,} of {_counted(steps.count, 'step')} in full ({share}){every}{warmup}"
