@@ -83,7 +83,7 @@ class Step:
         self.call(STEP, updates="data", receiver=1000)
         for block, (attr, point) in itertools.product(range(BLOCKS), [("grad", 0), ("data", 1)]):
             at = next(self._seq)
-            self.states.append((block + 1, at, at, 1.0, self.word(attr), self.word("nonzero"), -1, point, 1))
+            self.states.append((block + 1, at, at, 1.0, self.word(attr), self.word("nonzero"), 0, point, 1, -1.0, 1.0))
 
 
 def generate(folder: Path, steps: int) -> None:

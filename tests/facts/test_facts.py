@@ -9,7 +9,7 @@ from tests.collect.running import collect, rows
 from traincheck.errors import TraceError
 from traincheck.facts import Facts, load_facts
 from traincheck.schema import RELATIONS
-from traincheck.trace import Manifest
+from traincheck.trace import Manifest, ProcessWriter
 
 ARROW = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
 
@@ -124,3 +124,12 @@ def test_a_trace_without_events_says_so(tmp_path: Path) -> None:
     Manifest().write(tmp_path)
     with pytest.raises(TraceError, match="no events"):
         load_facts(tmp_path)
+
+
+def test_a_rank_that_is_no_number_is_rank_0(tmp_path: Path) -> None:
+    Manifest().write(tmp_path)
+    writer = ProcessWriter(tmp_path / "process-1-1")
+    writer["process"].write_rows([("rank", "the first"), ("world", "9" * 9), ("pid", "\N{SUPERSCRIPT TWO}")])
+    writer.close()
+    (process,) = rows(load_facts(tmp_path), "process")
+    assert (process["rank"], process["world"], process["pid"]) == (0, 999_999_999, None)

@@ -20,6 +20,7 @@ _COMMANDS = {
     "run": "run",
     "diff": "diff",
     "explain": "explain",
+    "show": "show",
     "query": "query",
     "rules": "rules",
     "import": "import_",

@@ -10,6 +10,7 @@ from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.fingerprint import ABSENT, UNMEASURED, Reader, local, value_class, zero_fingerprint
 from traincheck.collect.needs import Needs
+from traincheck.collect.ranges import NO_RANGE, UNKNOWN, Extent, nonfinite, ranges
 from traincheck.collect.table import NO_GRADIENT, UNSEEN, Column
 from traincheck.collect.variables import Variables
 from traincheck.trace.layout import POINTS
@@ -28,14 +29,16 @@ class _Noted(NamedTuple):
     prints: list[int]
     norms: list[float]
     classes: list[int]
+    extents: list[Extent]
 
 
 class _Watched(NamedTuple):
-    """A column, the name of its attribute, and whether its changes are written."""
+    """A column, the name of its attribute, whether its changes are written, and whether its states have ranges."""
 
     column: Column
     attr: int
     written: bool
+    ranged: bool
 
 
 class Changes:
@@ -50,11 +53,15 @@ class Changes:
         self._words = {word: names(word) for word in (values.ZERO, values.NONZERO, values.NONFINITE)}
         self._remembers = needs.stored
         self._true, self._false = names(values.TRUE), names(values.FALSE)
-        self._data = _Watched(self._table.data, names("data"), needs.wants_update("data"))
-        self._grad = _Watched(self._table.grad, names("grad"), needs.wants_update("grad"))
         self._flag_updates = needs.wants_update("requires_grad")
         self._grad_states = needs.wants_state("grad", "before_step")
         self._data_states = needs.wants_state("data", "after_step")
+        self._data = _Watched(
+            self._table.data, names("data"), needs.wants_update("data"), needs.ranges and self._data_states
+        )
+        self._grad = _Watched(
+            self._table.grad, names("grad"), needs.wants_update("grad"), needs.ranges and self._grad_states
+        )
         self._watches_data = self._data.written or self._data_states
         self._watches_grad = self._grad.written or self._grad_states
         self._noted: list[_Noted] = []
@@ -72,7 +79,7 @@ class Changes:
             if seen != column.prints:
                 moved = [at for at, (now, then) in enumerate(zip(seen, column.prints, strict=True)) if now != then]
                 new = [seen[at] for at in moved]
-                self._changed(self._data, moved, new, *self._measured(column.reader, tensors, moved, new), call)
+                self._changed(self._data, moved, new, *self._measured(self._data, tensors, moved, new), call)
 
     def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
         """Sweep the values of one module's own buffers; their norms are left for the end of the step."""
@@ -93,8 +100,8 @@ class Changes:
                 self._zero if now == zero_fingerprint(size) else self._nonzero
                 for now, size in zip(new, sizes, strict=True)
             ]
-            unmeasured = [UNMEASURED] * len(moved)
-            self._changed(self._data, [indices[at] for at in moved], new, unmeasured, classes, call)
+            norms, extents = [UNMEASURED] * len(moved), [UNKNOWN] * len(moved)
+            self._changed(self._data, [indices[at] for at in moved], new, norms, classes, extents, call)
 
     def grads(self, call: int) -> None:
         """Sweep gradients."""
@@ -109,13 +116,14 @@ class Changes:
         places = [place for place, at in enumerate(there) if seen[place] != prints[at]]
         if places:
             new = [seen[place] for place in places]
-            found = self._measured(column.reader, present, places, new)
+            found = self._measured(self._grad, present, places, new)
             self._changed(self._grad, [there[place] for place in places], new, *found, call)
         if len(present) < len(grads):
             pairs = zip(positions, grads, strict=True)
             gone = [at for at, grad in pairs if grad is None and prints[at] != NO_GRADIENT]
             if gone:
-                nothing = [NO_GRADIENT] * len(gone), [UNMEASURED] * len(gone), [self._none] * len(gone)
+                size = len(gone)
+                nothing = size * [NO_GRADIENT], size * [UNMEASURED], size * [self._none], size * [UNKNOWN]
                 self._changed(self._grad, gone, *nothing, call)
 
     def before_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
@@ -137,9 +145,9 @@ class Changes:
         stale = [at for at in dict.fromkeys(indices) if column.norms[at] == UNMEASURED]
         if stale:
             seen = [column.prints[at] for at in stale]
-            found = self._measured(column.reader, self._table.tensors(), stale, seen)
-            for at, norm, kind in zip(stale, *found, strict=True):
-                column.norms[at], column.classes[at] = norm, kind
+            found = self._measured(self._data, self._table.tensors(), stale, seen)
+            for at, norm, kind, extent in zip(stale, *found, strict=True):
+                column.norms[at], column.classes[at], column.extents[at] = norm, kind, extent
         self._note(self._data, seq, _AFTER_STEP, indices, ids)
 
     def forget(self) -> None:
@@ -159,7 +167,7 @@ class Changes:
                 self._write(noted)
                 continue
             rows = [place for place, number in enumerate(noted.ids) if number not in already]
-            columns = noted.ids, noted.prints, noted.norms, noted.classes
+            columns = noted.ids, noted.prints, noted.norms, noted.classes, noted.extents
             self._write(_Noted(*noted[:3], *([column[place] for place in rows] for column in columns)))  # type: ignore[arg-type]
             already.update(noted.ids)
         self._noted.clear()
@@ -177,7 +185,8 @@ class Changes:
         column = watched.column
         prints = [column.prints[at] for at in indices]
         norms, classes = [column.norms[at] for at in indices], self._classes(column, indices)
-        self._noted.append(_Noted(seq, watched.attr, point, ids, prints, norms, classes))
+        extents = [column.extents[at] for at in indices]
+        self._noted.append(_Noted(seq, watched.attr, point, ids, prints, norms, classes, extents))
 
     def _classes(self, column: Column, indices: list[int]) -> list[int]:
         """The classes last seen; what never had a gradient has none."""
@@ -193,9 +202,11 @@ class Changes:
             norm=[math.nan if norm == UNMEASURED else norm for norm in noted.norms],
             attr=noted.attr,
             **{"class": noted.classes},
-            nonfinite=NULL,
+            nonfinite=[bad for bad, _, _ in noted.extents],
             point=noted.point,
             hashed=[seen not in _NO_VALUES for seen in noted.prints],
+            minimum=[least for _, least, _ in noted.extents],
+            maximum=[greatest for _, _, greatest in noted.extents],
         )
 
     def _changed(
@@ -205,6 +216,7 @@ class Changes:
         seen: list[int],
         norms: list[float],
         classes: list[int],
+        extents: list[Extent],
         call: int,
     ) -> None:
         """Remember new values, and write that they are new; a first value is none."""
@@ -217,8 +229,9 @@ class Changes:
                 if column.prints[at] != UNSEEN
             ]
             self._update(watched.attr, rows, call)
-        for at, now, norm, kind in zip(indices, seen, norms, classes, strict=True):
-            column.prints[at], column.norms[at], column.classes[at] = now, norm, kind
+        for at, now, norm, kind, extent in zip(indices, seen, norms, classes, extents, strict=True):
+            column.prints[at], column.norms[at] = now, norm
+            column.classes[at], column.extents[at] = kind, extent
         if self._remembers:
             for at in indices:
                 column.calls[at] = call
@@ -240,15 +253,27 @@ class Changes:
             )
 
     def _measured(
-        self, reader: Reader, tensors: list[Any], chosen: list[int], seen: list[int]
-    ) -> tuple[list[float], list[int]]:
-        """Norms and classes of values just read, with fingerprints `seen`: of `tensors` at the positions `chosen`."""
+        self, watched: _Watched, tensors: list[Any], chosen: list[int], seen: list[int]
+    ) -> tuple[list[float], list[int], list[Extent]]:
+        """Norms, classes and extents of values just read, with fingerprints `seen`: those at the positions `chosen`."""
+        reader = watched.column.reader
         norms = reader.norms(tensors, chosen)
-        return norms, [
-            self._nonzero if 0.0 < norm < math.inf else self._classify(tensors[at], now, norm)
+        told = [
+            (self._nonzero, 0) if 0.0 < norm < math.inf else self._classify(tensors[at], now, norm)
             for at, now, norm in zip(chosen, seen, norms, strict=True)
         ]
+        limits = ranges(reader, tensors, chosen) if watched.ranged else [NO_RANGE] * len(chosen)
+        extents = [(bad, *limit) for (_, bad), limit in zip(told, limits, strict=True)]
+        return norms, [kind for kind, _ in told], extents
 
-    def _classify(self, tensor: torch.Tensor, seen: int, norm: float) -> int:
-        """The class of values whose norm does not tell."""
-        return self._words[value_class(local(tensor), seen, norm)]
+    def _classify(self, tensor: torch.Tensor, seen: int, norm: float) -> tuple[int, int]:
+        """The class of values whose norm does not tell, and how many of them are not finite.
+
+        Without a norm they are taken to be finite; of other than integers their number is then NULL.
+        """
+        tensor = local(tensor)
+        kind = value_class(tensor, seen, norm)
+        bad = nonfinite(tensor) if kind == values.NONFINITE else 0
+        if norm == UNMEASURED and (tensor.is_floating_point() or tensor.is_complex()):
+            bad = NULL
+        return self._words[kind], bad

@@ -118,13 +118,10 @@ class Reader:
         large = []
         for place, index in enumerate(chosen):
             tensor = local(tensors[index])
-            if tensor.dtype is torch.float32 and not self._slow and tensor.numel() <= _SMALL:
-                view = self._views[index]
-                numbers = self._numbers.get(id(view))
-                if numbers is None:
-                    numbers = self._numbers[id(view)] = np.frombuffer(view or bytearray(), np.float32)
+            numbers = self.small(tensors, index)
+            if numbers is not None:
                 found[place] = math.sqrt(numbers.dot(numbers))
-            elif tensor.is_floating_point() and readable(tensor):
+            elif tensor.is_floating_point() and tensor.element_size() > 1 and readable(tensor):  # float8 has no norm
                 large.append((place, tensor))
         if large:
             with torch.no_grad():
@@ -132,6 +129,17 @@ class Reader:
             for (place, _), norm in zip(large, measured, strict=True):
                 found[place] = float(norm)
         return found
+
+    def small(self, tensors: list[torch.Tensor], index: int) -> npt.NDArray[np.float32] | None:
+        """The values of one of the list just read where NumPy is quicker to read them; else None."""
+        tensor = tensors[index]
+        if tensor.dtype is not torch.float32 or self._slow or tensor.numel() > _SMALL:
+            return None
+        view = self._views[index]
+        values = self._numbers.get(id(view))
+        if values is None:
+            values = self._numbers[id(view)] = np.frombuffer(view or bytearray(), np.float32)
+        return values
 
     def _placed(self, tensors: list[torch.Tensor]) -> tuple[list[torch.Tensor], tuple[list[int], list[int]]]:
         fast = [tensors[index] for index in self._fast] if self._slow else tensors

@@ -12,7 +12,15 @@ import torch
 
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.settings import RANK, WORLD
-from traincheck.trace.layout import FAMILIES, MARK_END, MARK_FLUSHED, NULL, PROCESS_PREFIX
+from traincheck.trace.layout import (
+    FAMILIES,
+    MARK_END,
+    MARK_FLUSHED,
+    NULL,
+    PROCESS_PREFIX,
+    STOPPED,
+    STOPPED_BY_CHECKER,
+)
 from traincheck.trace.writer import ProcessWriter
 
 _PERIOD = 0.5
@@ -103,7 +111,9 @@ class Flusher:
 
     def _end(self) -> None:
         if self._writer is not None:
-            if not self.cut_short:
+            if self.cut_short:
+                self._writer["process"].write_rows([(STOPPED, STOPPED_BY_CHECKER)])
+            elif not self._monitor.failed:  # what is recorded of a process that goes on is not its end
                 self._writer["process"].write_rows([("outcome", "ended")])
                 self._writer["marks"].write_packed([self._mark(self._monitor.buffers.next_id(), MARK_END)])
             self._writer.close()

@@ -28,7 +28,7 @@ from traincheck.collect.sites import Sites
 from traincheck.collect.steps import StepTracker
 from traincheck.collect.summaries import Summaries
 from traincheck.collect.variables import Variables
-from traincheck.trace.layout import MARK_FIRST, MARK_LEFT, MARK_STEP, NULL
+from traincheck.trace.layout import MARK_FIRST, MARK_LEFT, MARK_STEP, NULL, STOPPED, STOPPED_BY_FAILURE
 
 
 class Monitor:
@@ -83,6 +83,7 @@ class Monitor:
             if self.failed:
                 return
             self.failed = True
+            self.buffers.process.append((STOPPED, STOPPED_BY_FAILURE))
         sys.stderr.write(f"traincheck: collection stopped after an internal error:\n{traceback.format_exc()}")
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ class Needs:
     matches none is not recorded; one that matches another than `*` was asked for by name, and is never given up for
     being called too often. `states` and `updates` are the attributes of variables to watch ("data",
     "grad", "requires_grad", a buffer's are "data"; an optimizer's "state.exp_avg" must be named), `points` the points
-    in a step at which states are taken. `stored` asks for the tensors of checkpoints, `hyperparameters` for changes of
-    optimizers' settings.
+    in a step at which states are taken, `ranges` whether these have the least and the greatest value. `stored` asks for
+    the tensors of checkpoints, `hyperparameters` for changes of optimizers' settings.
     """
 
     apis: tuple[str, ...] = EVERYTHING
@@ -31,6 +31,7 @@ class Needs:
     updates: tuple[str, ...] = EVERYTHING
     states: tuple[str, ...] = EVERYTHING
     points: tuple[str, ...] = EVERYTHING
+    ranges: bool = True
     metrics: bool = True
     stored: bool = True
     hyperparameters: bool = True

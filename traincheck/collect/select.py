@@ -11,6 +11,7 @@ from traincheck.schema import RELATIONS
 
 # Features that every recorded call has anyway; all others are read from contexts.
 _FREE_FEATURES = ("stage", "position")
+_RANGE = ("minimum", "maximum")
 
 
 def needs_of(checked: Checked, rules: Iterable[Rule] = ()) -> Needs:
@@ -39,6 +40,7 @@ class _Scan:
     attrs: dict[str, set[str]] = field(default_factory=lambda: {"update": set(), "state": set()})
     points: set[str] = field(default_factory=set)
     contexts: bool = False
+    ranges: bool = False
 
     def __post_init__(self) -> None:
         self._defines: dict[str, list[Define]] = {}
@@ -73,6 +75,7 @@ class _Scan:
             updates=_listed(self.attrs["update"]),
             states=_listed(self.attrs["state"]),
             points=_listed(self.points),
+            ranges=self.ranges,
             metrics="metric" in self.relations,
             hyperparameters="adjustment" in self.relations,
             stored=bool(self.relations & {"stored", "live"}),
@@ -116,6 +119,7 @@ class _Scan:
             self.attrs["update"].add("data")  # these columns of checkpoints follow from changes
         if atom.relation == "state":
             self.points.add(_column(atom, "point", values) or "*")
+            self.ranges |= any(_speaks_of(atom, column) for column in _RANGE)
 
 
 def _listed(names: set[str]) -> tuple[str, ...]:
@@ -156,6 +160,10 @@ def _column(atom: Atom, column: str, values: Mapping[str, object]) -> str | None
     term = atom.positional[position] if position < len(atom.positional) else dict(atom.named).get(column)
     value = None if term is None else _value(term, values)
     return value if isinstance(value, str) else None
+
+
+def _speaks_of(atom: Atom, column: str) -> bool:
+    return RELATIONS[atom.relation].index(column) < len(atom.positional) or column in dict(atom.named)
 
 
 def _value(term: Term, values: Mapping[str, object]) -> object:

@@ -9,6 +9,7 @@ import torch
 
 from traincheck.collect.buffers import NULL
 from traincheck.collect.fingerprint import UNMEASURED, Reader
+from traincheck.collect.ranges import UNKNOWN, Extent
 
 UNSEEN = 2
 """A fingerprint that was never taken."""
@@ -20,7 +21,7 @@ _requires_grad: Callable[[Any], bool] = attrgetter("requires_grad")
 
 
 class Column:
-    """One attribute of all variables: fingerprint, norm and class of the value last seen, and the call that set it.
+    """One attribute of all variables: fingerprint, norm, class and extent of the value last seen, and who set it.
 
     Lists, not arrays: most models have so few variables that an array operation costs more than the comparison.
     """
@@ -30,6 +31,7 @@ class Column:
         self.norms: list[float] = []
         self.classes: list[int] = []
         self.calls: list[int] = []
+        self.extents: list[Extent] = []
         self.reader = Reader()
 
     def append(self, seen: int) -> None:
@@ -38,6 +40,7 @@ class Column:
         self.norms.append(UNMEASURED)
         self.classes.append(NULL)
         self.calls.append(NULL)
+        self.extents.append(UNKNOWN)
 
     def keep(self, indices: Sequence[int]) -> None:
         """Leave out all others."""
@@ -45,6 +48,7 @@ class Column:
         self.norms = [self.norms[index] for index in indices]
         self.classes = [self.classes[index] for index in indices]
         self.calls = [self.calls[index] for index in indices]
+        self.extents = [self.extents[index] for index in indices]
 
 
 class Variable:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from traincheck.facts import recorded, spans, stored
 from traincheck.facts.closure import enclosing
 from traincheck.facts.dimension import dimensions
-from traincheck.facts.raw import Ints, RawProcess, last_rows
+from traincheck.facts.raw import Ints, RawProcess, last_rows, whole_number
 from traincheck.schema import RELATIONS, Relation
 from traincheck.trace.layout import (
     FUNCTION_UNRECORDED,
@@ -79,7 +79,7 @@ def _steps_of(process: RawProcess, seq: Ints) -> Any:
 
 def _process(process: RawProcess) -> Columns:
     info = process.info
-    numbers = {key: [int(info[key]) if info.get(key, "").lstrip("-").isdigit() else None] for key in ("pid", "world")}
+    numbers = {key: [whole_number(info, key)] for key in ("pid", "world")}
     return {
         "id": [process.base],
         "rank": [process.rank],
@@ -295,7 +295,6 @@ def _update(process: RawProcess) -> Columns:
 def _state(process: RawProcess) -> Columns:
     rows = process.families["states"]
     count = len(rows["at"])
-    unknown = np.full(count, np.nan)
     hashes = [
         format(int(value), "016x") if hashed else None
         for value, hashed in zip(rows["fingerprint"], rows["hashed"], strict=True)
@@ -309,8 +308,8 @@ def _state(process: RawProcess) -> Columns:
         "class": _texts(process, rows["class"]),
         "fingerprint": hashes,
         "norm": rows["norm"],
-        "minimum": unknown,
-        "maximum": unknown,
+        "minimum": rows["minimum"],
+        "maximum": rows["maximum"],
         "nonfinite": rows["nonfinite"],
         "at": rows["at"],
     }

@@ -21,10 +21,11 @@ _DISTINCT = frozenset(("subclass", "overrides", "invokes", "member", "unrecorded
 class Facts(Mapping[str, Any]):
     """Every relation of the schema over one trace; tables are made on first use and kept."""
 
-    def __init__(self, path: Path, processes: list[RawProcess], warnings: list[str]) -> None:
-        self.path = path
+    def __init__(self, reader: TraceReader, processes: list[RawProcess], warnings: list[str]) -> None:
+        self.path = reader.path
+        self.reader = reader
+        self.processes = processes
         self.warnings = warnings
-        self._processes = processes
         self._tables: dict[str, Any] = {}
 
     @property
@@ -37,7 +38,7 @@ class Facts(Mapping[str, Any]):
         found = self._tables.get(name)
         if found is None:
             schema = relation_schema(RELATIONS[name])
-            parts = [build(name, process) for process in self._processes]
+            parts = [build(name, process) for process in self.processes]
             found = pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
             if name in _DISTINCT:
                 found = found.group_by(found.column_names, use_threads=False).aggregate([])
@@ -65,7 +66,7 @@ def load_facts(path: Path | str) -> Facts:
     processes = [_read(index, process, warnings) for index, process in enumerate(reader.processes())]
     if not processes:
         raise no_events(path)
-    return Facts(reader.path, processes, warnings)
+    return Facts(reader, processes, warnings)
 
 
 def no_events(path: Path | str) -> TraceError:
@@ -89,6 +90,6 @@ def _read(index: int, reader: ProcessReader, warnings: list[str]) -> RawProcess:
     info = dict(zip(tables["process"]["key"].to_pylist(), tables["process"]["value"].to_pylist(), strict=True))
     process = RawProcess(index, reader.name, families, tables["names"]["text"].to_pylist(), reader.torn, info)
     warnings += reading_warnings(
-        reader.name, families["calls"]["api"].max(initial=-1) >= len(process.texts), process.torn
+        reader.name, families["calls"]["api"].max(initial=-1) >= len(process.texts), process.torn, info
     )
     return with_imported(process)

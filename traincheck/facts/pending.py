@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from traincheck.facts.build import build
 from traincheck.facts.functions import is_followed, moments, nested
-from traincheck.facts.raw import Ints, RawProcess, last_rows
+from traincheck.facts.raw import Ints, RawProcess, last_rows, whole_number
 from traincheck.facts.spans import with_imported
 from traincheck.trace import ProcessReader
-from traincheck.trace.layout import MARK_END, MARK_FLUSHED, MARK_STEP, NULL
+from traincheck.trace.layout import MARK_END, MARK_FLUSHED, MARK_STEP, NULL, STOPPED, STOPPED_BY_FAILURE
 
 __all__ = ["END", "GrowingProcess", "Part", "settled"]
 
@@ -56,8 +56,10 @@ class Part:
         return table
 
 
-def reading_warnings(name: str, lost_names: bool, torn: bool) -> list[str]:
+def reading_warnings(name: str, lost_names: bool, torn: bool, info: Mapping[str, str]) -> list[str]:
     """What to say of a process of which something was not there to read."""
+    if info.get(STOPPED) == STOPPED_BY_FAILURE:
+        return [f"{name} stopped recording after {STOPPED_BY_FAILURE}: what it did later is absent from the facts"]
     if lost_names:
         return [f"{name} lost the end of its stream 'names': what it named is absent from the facts"]
     return [f"{name} did not end normally: read up to its last whole batch"] if torn else []
@@ -101,12 +103,12 @@ class GrowingProcess:
     @property
     def rank(self) -> int:
         """Its rank; 0 when the run is not distributed."""
-        return int(self._info.get("rank") or 0)
+        return whole_number(self._info, "rank") or 0
 
     @property
     def world(self) -> int:
         """How many ranks the run has."""
-        return int(self._info.get("world") or 1)
+        return whole_number(self._info, "world") or 1
 
     @property
     def worker(self) -> bool:
@@ -121,7 +123,7 @@ class GrowingProcess:
     @property
     def warnings(self) -> list[str]:
         """What is to be said of how the process was read."""
-        return reading_warnings(self.name, self._last_word >= len(self._texts), self.reader.torn)
+        return reading_warnings(self.name, self._last_word >= len(self._texts), self.reader.torn, self._info)
 
     @property
     def trains(self) -> bool:

@@ -35,7 +35,7 @@ class RawProcess:
     @property
     def rank(self) -> int:
         """The process's rank; 0 when the run was not distributed."""
-        return int(self.info.get("rank") or 0)
+        return whole_number(self.info, "rank") or 0
 
     @property
     def worker(self) -> bool:
@@ -103,6 +103,15 @@ class RawProcess:
         return np.where(column == NULL, NULL, column + self.base)
 
 
+def whole_number(info: Mapping[str, str], key: str) -> int | None:
+    """What a process says of itself under `key`; None when that is no whole number, such as a RANK of one's own."""
+    try:
+        number = int(info.get(key) or "")
+    except ValueError:
+        return None
+    return number if abs(number) < 1 << PROCESS_SHIFT else None
+
+
 def last_rows(keys: Any) -> npt.NDArray[np.intp]:
     """The positions of the last row of every key, in the order of the keys' last rows."""
     column = np.asarray(keys)
@@ -110,4 +119,4 @@ def last_rows(keys: Any) -> npt.NDArray[np.intp]:
     return np.sort(len(column) - 1 - first_from_end)
 
 
-__all__ = ["FAMILIES", "MARK_FLUSHED", "PROCESS_SHIFT", "Ints", "RawProcess", "last_rows"]
+__all__ = ["FAMILIES", "MARK_FLUSHED", "PROCESS_SHIFT", "Ints", "RawProcess", "last_rows", "whole_number"]

@@ -119,6 +119,8 @@ def _contents(
         "class": _classes(process, words, rows["value"][row], rows["whole"][row]),
         "nonfinite": np.full(count, NULL),
         "point": np.full(count, _AFTER_STEP),
+        "minimum": np.full(count, np.nan),
+        "maximum": np.full(count, np.nan),
         "hashed": (rows["value"][row] == WHOLE).astype(np.int64),
     }
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 MANIFEST = "manifest.json"
 PROCESS_PREFIX = "process-"
 SUFFIX = ".arrow"
@@ -24,6 +24,8 @@ class Family:
 
     name: str
     columns: tuple[tuple[str, Storage], ...]
+    since_1_1: tuple[str, ...] = ()
+    """The columns that traces of format 1.0 lack: floats, read as NaN."""
 
     @property
     def struct_format(self) -> str:
@@ -39,12 +41,12 @@ class Family:
 _STRUCT_CODES: Mapping[Storage, str] = {"int8": "b", "int32": "i", "int64": "q", "uint64": "Q", "float64": "d"}
 
 
-def _family(name: str, columns: str) -> Family:
+def _family(name: str, columns: str, since_1_1: tuple[str, ...] = ()) -> Family:
     parsed: list[tuple[str, Storage]] = []
     for entry in columns.split():
         column, _, storage = entry.partition(":")
         parsed.append((column, _STORAGE[storage or "int32"]))
-    return Family(name, tuple(parsed))
+    return Family(name, tuple(parsed), since_1_1)
 
 
 _STORAGE: Mapping[str, Storage] = {
@@ -89,7 +91,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _family(
                 "states",
                 "variable:int64 at:int64 fingerprint:uint64 norm:float64 attr class nonfinite:int64 "
-                "point:int8 hashed:int8",
+                "point:int8 hashed:int8 minimum:float64 maximum:float64",
+                since_1_1=("minimum", "maximum"),
             ),
             _family("metrics", "at:int64 value:float64 name"),
             _family("adjustments", "at:int64 optimizer:int64 call:int64 group name before after number:float64"),
@@ -136,6 +139,9 @@ STORED_OUTDATED = 4
 
 STORED_MOVES = 8
 """Flag of a row of `stored`: the last optimizer step changed it."""
+STOPPED = "stopped"
+"""Key of a row of `process` that says why recording ended before its process did; such a process has no `MARK_END`."""
+STOPPED_BY_FAILURE, STOPPED_BY_CHECKER = "an internal error", "its checker"
 
 MARK_STEP = 0
 """Kind of a row of `marks`: step `step` begins at sequence number `seq`."""

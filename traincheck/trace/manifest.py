@@ -74,8 +74,11 @@ def read_manifest(trace: Path) -> Manifest:
             where=where,
             next_step="read it with the traincheck that wrote it, or collect it again",
         )
+    settings = document.get("settings") or {}
+    if not isinstance(settings, dict):
+        raise TraceError("the manifest's settings are no settings", where=where, next_step="collect again")
     return Manifest(
-        settings=document.get("settings") or {},
+        settings=settings,
         format_version=version,
         schema_version=_whole(document.get("schema_version", SCHEMA_VERSION), where),
         traincheck=str(document.get("traincheck", "")),

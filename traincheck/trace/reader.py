@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from traincheck.errors import TraceError
@@ -36,6 +37,9 @@ class StreamReader:
         if not batches:
             return self._expected.empty_table()
         table = pa.Table.from_batches(batches)
+        for name in self.family.since_1_1:
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array(np.full(table.num_rows, np.nan)))
         missing = [name for name in self._expected.names if name not in table.column_names]
         if missing:
             raise TraceError(
@@ -49,6 +53,16 @@ class StreamReader:
     def torn(self) -> bool:
         """Whether the stream lacks its end mark: it is still growing, or its process was killed."""
         return self.path.exists() and not self.ended
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def cut(self) -> int:
+        """Bytes behind the last whole batch that was read: of a batch whose end is missing, or still to come."""
+        return max(0, self.size - self._offset - len(_END_OF_STREAM) * self.ended)
 
     def _new_batches(self, most_bytes: int | None) -> Iterator[Any]:
         if self.ended or not self.path.exists():
@@ -94,24 +108,24 @@ class ProcessReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = folder.name
-        self._streams = {name: StreamReader(folder / (name + SUFFIX), family) for name, family in FAMILIES.items()}
+        self.streams = {name: StreamReader(folder / (name + SUFFIX), family) for name, family in FAMILIES.items()}
 
     def poll(self, most_bytes: Mapping[str, int] = MappingProxyType({})) -> Mapping[str, Any]:
         """New rows of every family; families that others refer to are read last, so no reference dangles.
 
         `most_bytes` bounds, for some families, about how much is read of their files.
         """
-        return {name: self._streams[name].poll(most_bytes.get(name)) for name in reversed(self._streams)}
+        return {name: self.streams[name].poll(most_bytes.get(name)) for name in reversed(self.streams)}
 
     @property
     def behind(self) -> list[str]:
         """The families of which the last `poll` left rows unread."""
-        return [name for name, stream in self._streams.items() if stream.behind]
+        return [name for name, stream in self.streams.items() if stream.behind]
 
     @property
     def torn(self) -> bool:
         """Whether the process has not ended, or was killed before it could say so."""
-        return any(stream.torn for stream in self._streams.values())
+        return any(stream.torn for stream in self.streams.values())
 
 
 class TraceReader:
