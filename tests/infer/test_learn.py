@@ -11,16 +11,15 @@ from tests.made_facts import loop
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.load import load_rules
-from traincheck.dsl.syntax import Template
 from traincheck.errors import UsageError
-from traincheck.infer.evidence import Run, distinct, dump, load
+from traincheck.infer.evidence import Run, digests_of, distinct, dump, load
 from traincheck.infer.learn import Learned, learn, tally_facts
 
 LIBRARY = load_rules([])
 TEMPLATES = [
     LIBRARY.templates[name] for name in ("precedes", "follows", "count_per_step", "updates_each", "updates_some")
 ]
-BY_NAME: dict[str, Template] = {template.name: template for template in TEMPLATES}
+DIGESTS = digests_of(LIBRARY, TEMPLATES)
 
 
 def run(name: str, facts: Mapping[str, pa.Table], engine: str = "duckdb", checked: Checked = LIBRARY) -> Run:
@@ -57,7 +56,7 @@ def test_one_run_that_disagrees_takes_a_law_away() -> None:
 def test_too_little_evidence_is_said() -> None:
     learned = learn([run("a", loop(1))], TEMPLATES)
     assert titles(learned) == set()
-    assert "only 1 examples, 3 are needed" in reasons(learned)
+    assert "only 1 example, 3 are needed" in reasons(learned)
 
 
 def test_both_engines_teach_the_same() -> None:
@@ -70,16 +69,16 @@ def test_in_instalments_and_in_any_order_it_comes_to_the_same(tmp_path: Path) ->
     at_once = titles(learn(distinct(runs), TEMPLATES))
     for first, second, third in permutations(runs):
         path = tmp_path / "learned.rules.evidence"
-        path.write_text(dump([first], BY_NAME))
-        path.write_text(dump([*load(path, BY_NAME), second], BY_NAME))
-        assert titles(learn(distinct([*load(path, BY_NAME), third, first]), TEMPLATES)) == at_once
+        path.write_text(dump([first], DIGESTS))
+        path.write_text(dump([*load(path, DIGESTS), second], DIGESTS))
+        assert titles(learn(distinct([*load(path, DIGESTS), third, first]), TEMPLATES)) == at_once
 
 
 def test_evidence_of_another_template_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "learned.rules.evidence"
-    path.write_text(dump([run("a", loop(2))], BY_NAME))
-    changed = BY_NAME | {"precedes": BY_NAME["follows"]}
-    with pytest.raises(UsageError, match="template 'precedes' has changed"):
+    path.write_text(dump([run("a", loop(2))], DIGESTS))
+    changed = DIGESTS | {"precedes": DIGESTS["follows"]}
+    with pytest.raises(UsageError, match="template 'precedes' or a definition that it uses has changed"):
         load(path, changed)
 
 
@@ -88,4 +87,4 @@ def test_a_broken_evidence_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "learned.rules.evidence"
     path.write_text(text)
     with pytest.raises(UsageError, match="evidence"):
-        load(path, BY_NAME)
+        load(path, DIGESTS)

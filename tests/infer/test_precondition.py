@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traincheck.infer.precondition import Clause, Profile, holds, separate
+from traincheck.infer.precondition import separate
+from traincheck.infer.profile import Clause, Profile, holds
 
 
 def profile(**features: str) -> Profile:
