@@ -36,6 +36,8 @@ class Choice:
         chosen, unmatched = choose(laws, self.select, self.ignore, self.persona)
         for pattern in unmatched:
             warn(f"--ignore '{pattern}' matches no invariant")
+        if laws and not chosen and not self.select and not self.ignore:
+            warn("all of these invariants are pedantic: --persona pedantic checks them")
         kept = {law.id for group in chosen.values() for law in group}
         self.left_out.update(law.id for group in laws.values() for law in group if law.id not in kept)
         return chosen

@@ -42,9 +42,9 @@ _STANDARD = "standard"
 @click.option(
     "--min-confidence",
     type=click.FloatRange(0, 1),
-    default=0.9,
+    default=0.5,
     show_default=True,
-    help="how unlikely it must be that chance alone made it hold",
+    help="how unlikely it must be that chance alone makes it hold",
 )
 @click.option(
     "--max-exceptions",

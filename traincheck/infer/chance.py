@@ -26,7 +26,7 @@ class Occurrence:
                 examples[place] += counts.total()
             for row, counts in tally.positives.items():
                 positives[self._part(row, self._said)][self._part(row, self._place)] += counts.total()
-        self._places = len(examples)
+        self._places = frozenset(examples)
         self._shares: Mapping[Row, Mapping[Row, float]] = {
             said: {place: number / examples[place] for place, number in by_place.items() if examples[place]}
             for said, by_place in positives.items()
@@ -40,7 +40,7 @@ class Occurrence:
         """
         place, said = self._part(row, self._place), self._part(row, self._said)
         own = self._shares.get(said, {}).get(place, 0.0)
-        return (1 + self._sums.get(said, 0.0) - own) / (1 + max(self._places, 1))
+        return (1 + self._sums.get(said, 0.0) - own) / (2 + len(self._places) - (place in self._places))
 
     @staticmethod
     def _part(row: Row, positions: Sequence[int]) -> Row:

@@ -1,5 +1,6 @@
 """A hypothesis and what every reference run says of it."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from traincheck.infer.tally import Row, Tally, negatives
 
 # Exceptions are noise only where they are this rare among the examples.
 _NOISE = 0.01
+
+_WORD = re.compile(r"[A-Za-z_]+")
 
 # Two decimals of an estimate from a handful of runs are all that means anything.
 _HALF = 0.5
@@ -86,7 +89,8 @@ class Hypothesis:
 
     @property
     def _about(self) -> list[str]:
-        return [str(value) for value in self.row]
+        """What it speaks of: its arguments, and the words of its title."""
+        return [*map(str, self.row), *_WORD.findall(self.grounding.template.title)]
 
 
 def bound(examples: int, exceptions: int) -> int:

@@ -16,7 +16,7 @@ class Thresholds:
 
     examples: int = 3
     runs: int = 2
-    confidence: float = 0.9
+    confidence: float = 0.5
     exceptions: int = 0
 
 
