@@ -73,6 +73,11 @@ def loop(
     steps: int = 4, *, zero_grad: bool = True, moves: bool = True, double_step: bool = False
 ) -> Mapping[str, pa.Table]:
     """zero_grad, backward, step; one parameter held by one optimizer."""
+    return made_loop(steps, zero_grad=zero_grad, moves=moves, double_step=double_step).tables()
+
+
+def made_loop(steps: int, *, zero_grad: bool = True, moves: bool = True, double_step: bool = False) -> MadeFacts:
+    """The facts of `loop`, to add others to."""
     facts = MadeFacts()
     weight, optimizer = facts.id(), facts.id()
     facts.add("variable", id=weight, name="fc.weight", kind="parameter", rank=0, dtype="float32", requires_grad="true")
@@ -87,4 +92,4 @@ def loop(
             moved = facts.call(STEP, step, receiver=optimizer)
             if moves:
                 facts.update(moved, weight, "data", "nonzero", "nonzero", step)
-    return facts.tables()
+    return facts

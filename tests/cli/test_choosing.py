@@ -78,3 +78,30 @@ def test_why_not_tells_which_condition_has_no_fact(shell: Shell, tiny: Tiny) -> 
     assert (status, err) == (0, "")
     assert '[missing] does(K, "clip"): the trace has no such fact' in out
     assert "no invariant 'clip_before' among those to check" in shell.refuses(*check, "--why-not", "clip_before")
+
+
+PEDANTIC = """
+rule no_step "an optimizer steps" persona pedantic
+  never  call(_, api: "torch.optim.*.step")
+"""
+
+
+def test_what_only_the_pedantic_want_to_know_is_asked_for(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    rules = tmp_path / "mine.rules"
+    rules.write_text(PEDANTIC)
+    check = ("check", tiny.clean, "--rules", rules, "--format", "concise")
+    assert shell(*check) == (
+        3, "", "traincheck: warning: all of these invariants are pedantic: --persona pedantic checks them\n"
+    )  # fmt: skip
+    for asked in (("--persona", "pedantic"), ("--select", "no_step")):
+        status, out, err = shell(*check, *asked)
+        assert (status, ids(out), err) == (1, {"no_step"}, "")
+
+
+def test_the_baseline_does_not_miss_what_a_persona_is_not_asked(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    rules, baseline = tmp_path / "mine.rules", tmp_path / "known.json"
+    rules.write_text(PEDANTIC)
+    check = ("check", tiny.clean, "--rules", rules, "-i", tiny.invariants)
+    assert shell(*check, "--persona", "pedantic", "--write-baseline", baseline)[0] == 0
+    status, _, err = shell(*check, "--baseline", baseline)
+    assert (status, err) == (0, "")

@@ -1,6 +1,7 @@
 """`traincheck infer`: the file it writes, what it says, and what it refuses."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def test_it_writes_invariants_that_the_language_reads(shell: Shell, tiny: Tiny, 
     assert (status, out) == (0, "")
     assert err.startswith(f"{output}: ")
     declarations = parse_text(output.read_text()).declarations
-    assert f"{len(declarations)} invariants" in err
+    assert f"{len(declarations)} invariants ({len(declarations)} regular, " in err
     assert output.read_text() == tiny.invariants.read_text()
 
 
@@ -40,6 +41,50 @@ def test_one_template_and_why_not(shell: Shell, tiny: Tiny, tmp_path: Path) -> N
         assert title
         assert reason
     assert "implied by two others through transitivity" in out
+
+
+def test_pedantic_invariants_are_counted_and_written_when_asked_for(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    rules, output = tmp_path / "mine.rules", tmp_path / "out.rules"
+    rules.write_text(
+        "template steps_often(Doer: concept) \"a step has '{Doer}'\" "
+        "when step(W, step: S) expect does(C, Doer), call(C, step: S) within step S persona pedantic"
+    )
+    infer = ("infer", tiny.clean, tiny.other, "-o", output, "--rules", rules, "--template", "steps_often")
+    status, out, err = shell(*infer, "--why-not")
+    assert status == 0
+    assert "0 invariants (0 regular, " in err
+    assert " pedantic left out) from 2 runs" in err
+    assert "steps_often: a step has 'zero_grad': pedantic: --persona pedantic writes it" in out.splitlines()
+    assert output.read_text() == 'version "1.0"\n'
+    status, out, err = shell(*infer, "--persona", "pedantic", "--why-not")
+    assert "pedantic" not in out
+    assert "left out" not in err
+    written = [item for item in parse_text(output.read_text()).declarations if isinstance(item, Invariant)]
+    assert {item.persona for item in written} == {"pedantic"}
+    assert f"{len(written)} invariants (0 regular, {len(written)} pedantic) from 2 runs" in err
+
+
+def test_an_update_with_another_persona_loses_nothing(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    """What is pedantic is left out of the file, not of what was learned."""
+    output = tmp_path / "out.rules"
+    only = ("--template", "precedes", "--template", "repeats_per_step")
+    shell("infer", tiny.clean, "-o", output, *only)
+    shell("infer", tiny.other, "--update", output, *only)
+    assert output.read_text() == _learned(shell, tiny, tmp_path / "at-once.rules", only)
+
+
+def _learned(shell: Shell, tiny: Tiny, output: Path, options: Sequence[str]) -> str:
+    shell("infer", tiny.other, tiny.clean, "-o", output, *options)
+    return output.read_text()
+
+
+def test_confidence_that_nothing_reaches(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:
+    output = tmp_path / "out.rules"
+    only = ("--template", "follows", "--min-confidence", "1")
+    status, out, err = shell("infer", tiny.clean, tiny.other, "-o", output, *only, "--why-not")
+    assert status == 0
+    assert ": could be chance: " in out
+    assert "nothing was learned: --why-not tells why" in err
 
 
 def test_an_unknown_template(shell: Shell, tiny: Tiny, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from traincheck.dsl import syntax
-from traincheck.dsl.declare import MEASURES, SEVERITIES, VERDICTS
+from traincheck.dsl.declare import MEASURES, PERSONAS, SEVERITIES, VERDICTS
 from traincheck.dsl.expected import DECLARATION_TERMINALS, SECTION_TERMINALS
 
 KEYWORDS = [
@@ -60,6 +60,7 @@ withins = st.builds(syntax.Within, st.just("run")) | st.builds(
     syntax.Within, st.sampled_from(["call", "step", "epoch"]), capitals
 )
 severities = st.sampled_from(SEVERITIES)
+personas = st.sampled_from(PERSONAS)
 
 defines = st.builds(syntax.Define, atoms, tuples(formulas, 0, 4))
 templates = st.builds(
@@ -74,19 +75,19 @@ templates = st.builds(
     propose=tuples(formulas, 0),
     transitive=tuples(capitals, 0),
     severity=severities,
+    persona=personas,
     about=abouts,
     next=abouts,
 )
-rules = st.builds(
-    syntax.Rule, words, texts, severities, when=bodies, within=st.none() | withins, about=abouts, next=abouts
-) | st.builds(
-    syntax.Rule, words, texts, severities, when=bodies, expect=bodies, within=withins, about=abouts, next=abouts
+said = {"persona": personas, "about": abouts, "next": abouts}
+rules = st.builds(syntax.Rule, words, texts, severities, when=bodies, within=st.none() | withins, **said) | st.builds(
+    syntax.Rule, words, texts, severities, when=bodies, expect=bodies, within=withins, **said
 )
 features = st.builds(syntax.Feature, capitals, texts | words | st.sampled_from(["arg.shuffle", "result.0.dtype", "0"]))
 conditions = st.builds(syntax.Condition, st.sampled_from(["==", "!="]), features, features | values) | st.builds(
     syntax.Condition, st.just("exists"), features
 )
-evidence = st.builds(syntax.Evidence, integers, integers, floats, floats)
+evidence = st.builds(syntax.Evidence, integers, integers, floats, floats, integers)
 invariants = st.builds(
     syntax.Invariant,
     words,
@@ -95,6 +96,7 @@ invariants = st.builds(
     tuples(tuples(conditions), 0),
     st.none() | evidence,
     severities,
+    personas,
 )
 examples = st.builds(
     syntax.Example,

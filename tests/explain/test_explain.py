@@ -126,7 +126,7 @@ def test_a_rule_that_says_never_has_a_proof_and_nothing_to_expect(explain):
 def test_precondition_evidence_and_names_are_told(explain):
     proof = explain(loop(moves=False))["moves"]
     assert [node.formula for node in proof.precondition] == ['if V.requires_grad == "true"']
-    assert proof.evidence == {"runs": 3, "examples": 120, "confidence": 0.97, "false_alarms": 0.01}
+    assert proof.evidence == {"runs": 3, "examples": 120, "exceptions": 0, "confidence": 0.97, "false_alarms": 0.01}
     assert "learned from 3 runs, 120 examples; confidence 0.97, estimated false alarms 0.01" in proof.lines()
     assert proof.names == {"C": f"'{STEP}'", "V": "'fc.weight'"}
 

@@ -67,7 +67,8 @@ def law_of_example(checked: Checked, example: Example) -> Law:
 
 
 def _law_of_rule(rule: Rule) -> Law:
-    return Law(rule.name, _as_template(rule), Invariant(rule.name, (), rule.title, severity=rule.severity))
+    invariant = Invariant(rule.name, (), rule.title, severity=rule.severity, persona=rule.persona)
+    return Law(rule.name, _as_template(rule), invariant)
 
 
 def _as_template(rule: Rule) -> Template:
@@ -80,6 +81,7 @@ def _as_template(rule: Rule) -> Template:
         within=rule.within or Within("run"),
         given=rule.given,
         severity=rule.severity,
+        persona=rule.persona,
         about=rule.about,
         next=rule.next,
     )

@@ -16,14 +16,25 @@ import pyarrow as pa
 
 from traincheck.check.law import Law
 from traincheck.datalog.program import Atom, Comparison, Literal, Negation, Rule, Variable, Wildcard
+from traincheck.dsl.features import FEATURES, identity_name
 from traincheck.dsl.ground import Grounding, example_rule, ground, positive_rule, variables
 from traincheck.dsl.lower import Lowering
-from traincheck.dsl.program import FEATURES, column_types
+from traincheck.dsl.program import column_types
 from traincheck.dsl.syntax import Condition, Feature
 from traincheck.schema import ColumnType
 
 _ARROW = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
 _LAW, _DISJUNCT = Variable("_law"), Variable("_disjunct")
+
+
+@dataclass(frozen=True, order=True)
+class _Kind:
+    """Conditions that share their rules; their rows hold keys, unless identities are compared, and constants."""
+
+    op: str
+    names: tuple[str, ...]  # what they speak of
+    constant: bool = False
+    identities: tuple[str, ...] = ()  # predicates of rules/features.rules, one for each name
 
 
 @dataclass
@@ -66,7 +77,7 @@ def law_program(laws: Sequence[Law], sorts: Mapping[str, str], lowering: Lowerin
     program.rules += [
         # with the hypotheses in the same body, a template with many parameters is not enumerated for values nobody asks
         Rule(program.atom("concerned", _LAW), (hypothesis, *example_rule(grounding, lowering).body)),
-        *_precondition_rules(program),
+        *_precondition_rules(program, lowering),
         *_satisfied_rules(program, hypothesis, lowering),
         *_triggered_rules(program, hypothesis, lowering),
     ]
@@ -94,16 +105,16 @@ def _triggered_rules(program: LawProgram, hypothesis: Atom, lowering: Lowering) 
     yield Rule(triggered, (hypothesis, *kinds.values()))
 
 
-def _precondition_rules(program: LawProgram) -> Iterator[Rule]:
+def _precondition_rules(program: LawProgram, lowering: Lowering) -> Iterator[Rule]:
     always, disjuncts = [], []
-    needs: dict[tuple[str, ...], list[tuple[int | str, ...]]] = {}
+    needs: dict[_Kind, list[tuple[int | str, ...]]] = {}
     for number, law in enumerate(program.laws):
         if not law.invariant.precondition:
             always.append((number,))
         for index, conjunction in enumerate(law.invariant.precondition):
             disjuncts.append((number, index))
             for condition in conjunction:
-                kind, texts = _need(condition)
+                kind, texts = _need(condition, program.sorts, lowering)
                 needs.setdefault(kind, []).append((number, index, *texts))
     concerned = program.atom("concerned", _LAW)
     program.add_table("always", ("int",), always)
@@ -113,27 +124,29 @@ def _precondition_rules(program: LawProgram) -> Iterator[Rule]:
     program.add_table("disjunct", ("int", "int"), disjuncts)
     unmet = []
     for index, (kind, rows) in enumerate(sorted(needs.items())):
-        unmet.append(Negation(Atom(program.predicate(f"unmet{index}"), (_LAW, _DISJUNCT, *variables(kind[1:])))))
+        unmet.append(Negation(Atom(program.predicate(f"unmet{index}"), (_LAW, _DISJUNCT, *variables(kind.names)))))
         yield from _unmet_rules(program, kind, index, rows)
     disjunct = Atom(program.predicate("disjunct"), (_LAW, _DISJUNCT))
     yield Rule(program.atom("applicable", _LAW), (concerned, disjunct, *unmet))
 
 
-def _need(condition: Condition) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _need(condition: Condition, sorts: Mapping[str, str], lowering: Lowering) -> tuple[_Kind, tuple[str, ...]]:
     """What kind of table row a condition becomes, and the row's texts."""
     left = condition.left
     match condition.right:
         case None:
-            return (condition.op, left.name), (left.key,)
-        case Feature(name=name, key=key):
-            return (condition.op, left.name, name), (left.key, key)
+            return _Kind(condition.op, (left.name,)), (left.key,)
+        case Feature() as right:
+            names = (left.name, right.name)
+            identities = tuple(identity_name(sorts[side.name], side.key) for side in (left, right))
+            if all(map(lowering.defines, identities)):
+                return _Kind(condition.op, names, identities=identities), ()
+            return _Kind(condition.op, names), (left.key, right.key)
         case value:
-            return (condition.op, left.name), (left.key, str(value.value))
+            return _Kind(condition.op, (left.name,), constant=True), (left.key, str(value.value))
 
 
-def _unmet_rules(
-    program: LawProgram, kind: tuple[str, ...], index: int, rows: Sequence[tuple[int | str, ...]]
-) -> Iterator[Rule]:
+def _unmet_rules(program: LawProgram, kind: _Kind, index: int, rows: Sequence[tuple[int | str, ...]]) -> Iterator[Rule]:
     """A disjunct is unmet by the things that a condition speaks of as soon as the condition fails for them.
 
     It is decided once for each combination of those things, however many examples they have part in. Conditions of
@@ -142,35 +155,37 @@ def _unmet_rules(
         about(H, X, Y)    :- concerned(H, E).
         unmet(H, D, X, Y) :- about(H, X, Y), need(H, D, K, L), feature(X, K, V), feature(Y, L, W), V != W.
     """
-    op, *names = kind
     texts: list[ColumnType] = ["str"] * (len(rows[0]) - 2)
     program.add_table(f"need{index}", ("int", "int", *texts), rows)
-    first, second, value, other = (Variable(name) for name in ("_first", "_second", "_value", "_other"))
-    things = variables(tuple(names))
+    value, other = Variable("_value"), Variable("_other")
+    things = variables(kind.names)
     about = Atom(program.predicate(f"about{index}"), (_LAW, *things))
     yield Rule(about, (program.atom("concerned", _LAW),))
     unmet = Atom(program.predicate(f"unmet{index}"), (_LAW, _DISJUNCT, *things))
-    keys = (first, second)[: len(names)]
-    constant = (value,) if len(rows[0]) > len(names) + 2 else ()
-    need = Atom(program.predicate(f"need{index}"), (_LAW, _DISJUNCT, *keys, *constant))
+    keys = () if kind.identities else variables(("_first", "_second"))[: len(things)]
+    need = Atom(program.predicate(f"need{index}"), (_LAW, _DISJUNCT, *keys, *((value,) if kind.constant else ())))
 
     def feature(position: int, wanted: Variable) -> Atom:
-        return Atom(FEATURES[program.sorts[names[position]]], (things[position], keys[position], wanted))
+        if kind.identities:
+            return Atom(kind.identities[position], (things[position], wanted))
+        return Atom(FEATURES[program.sorts[kind.names[position]]], (things[position], keys[position], wanted))
 
     def lacks(position: int) -> Iterator[Rule]:
-        present = Atom(program.predicate(f"present{index}_{position}"), (things[position], keys[position]))
+        key = keys[position : position + 1]
+        present = Atom(program.predicate(f"present{index}_{position}"), (things[position], *key))
         yield Rule(present, (about, need, feature(position, other)))
         yield Rule(unmet, (about, need, Negation(present)))
 
-    match op, bool(constant), len(names):
-        case "exists", _, _:
+    match kind.op:
+        case "exists":
             yield from lacks(0)
-        case "absent", _, _:
+        case "absent":
             yield Rule(unmet, (about, need, feature(0, other)))
-        case _, True, _:
-            wanted = feature(0, value)
-            yield Rule(unmet, (about, need, Negation(wanted) if op == "==" else wanted))
-        case "==", _, _:
+        case "==" if kind.constant:
+            yield Rule(unmet, (about, need, Negation(feature(0, value))))
+        case "!=" if kind.constant:
+            yield Rule(unmet, (about, need, feature(0, value)))
+        case "==":
             yield Rule(unmet, (about, need, feature(0, value), feature(1, other), Comparison("!=", value, other)))
             yield from lacks(0)
             yield from lacks(1)

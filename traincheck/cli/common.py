@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from traincheck.dsl.declare import PERSONAS
+
 engine_option = click.option(
     "--engine",
     type=click.Choice(["duckdb", "pydatalog"]),
@@ -14,6 +16,14 @@ engine_option = click.option(
 )
 
 LEVELS = ("note", "warning", "error")
+
+persona_option = click.option(
+    "--persona",
+    type=click.Choice(PERSONAS),
+    default="regular",
+    show_default=True,
+    help="whose laws; pedantic adds those that note choices, such as sizes and periods",
+)
 
 fail_on_option = click.option(
     "--fail-on",

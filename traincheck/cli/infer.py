@@ -1,23 +1,27 @@
 """`traincheck infer`: learn invariants from known-good runs."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 
-from traincheck.cli.common import engine_option, progress, rules_option, traces_argument, warn
+from traincheck.cli.common import engine_option, persona_option, progress, rules_option, traces_argument, warn
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl.checker import Checked
+from traincheck.dsl.declare import PERSONAS, suits
+from traincheck.dsl.features import choices_of
 from traincheck.dsl.load import load_rules, rule_files
 from traincheck.dsl.parse import LANGUAGE_VERSION
 from traincheck.dsl.printer import print_file
-from traincheck.dsl.syntax import RuleFile, Template
+from traincheck.dsl.syntax import Persona, RuleFile, Template
 from traincheck.errors import UsageError
 from traincheck.files import require_writable, write_whole
-from traincheck.infer.evidence import Run, distinct, dump, evidence_path, load
-from traincheck.infer.learn import learn, observe
-from traincheck.infer.selection import Dropped, Thresholds, fill
+from traincheck.infer.evidence import Run, digests_of, distinct, dump, evidence_path, load
+from traincheck.infer.hypothesis import Hypothesis
+from traincheck.infer.learn import Learned, learn, observe
+from traincheck.infer.selection import Thresholds
+from traincheck.infer.wording import counted, fill
 
 _STANDARD = "standard"
 
@@ -36,6 +40,21 @@ _STANDARD = "standard"
 @click.option("--min-examples", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--min-runs", type=click.IntRange(1), default=2, show_default=True, help="runs that must show it")
 @click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="how unlikely it must be that chance alone makes it hold",
+)
+@click.option(
+    "--max-exceptions",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="how many examples may break what nothing separates exactly, at most 1 % of them; it is then only noted",
+)
+@persona_option
+@click.option(
     "-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="how many traces to read at once"
 )
 @click.option("--why-not", is_flag=True, help="tell why each hypothesis was dropped, on standard output")
@@ -48,6 +67,9 @@ def command(
     engine: str,
     min_examples: int,
     min_runs: int,
+    min_confidence: float,
+    max_exceptions: int,
+    persona: Persona,
     jobs: int,
     why_not: bool,
 ) -> int:
@@ -58,8 +80,8 @@ def command(
     require_writable(target)
     checked = load_rules(rule_paths)
     templates = _chosen(checked, template_names, rule_paths)
-    by_name = {template.name: template for template in templates}
-    runs = load(evidence_path(update), by_name) if update is not None else []
+    digests = digests_of(checked, templates)
+    runs = load(evidence_path(update), digests) if update is not None else []
 
     def read(trace: Path) -> Run:
         progress(f"reading {trace}")
@@ -68,24 +90,32 @@ def command(
     with ThreadPoolExecutor(jobs) as pool:  # threads: the engines do their work outside the interpreter's lock
         runs += pool.map(read, traces)
     runs = distinct(runs)
-    learned = learn(runs, templates, Thresholds(min_examples, min_runs), progress)
-    write_whole(target, print_file(RuleFile(tuple(item.invariant for item in learned.kept), LANGUAGE_VERSION)))
-    write_whole(evidence_path(target), dump(runs, by_name))
+    thresholds = Thresholds(min_examples, min_runs, min_confidence, max_exceptions)
+    learned = learn(runs, templates, thresholds, progress, choices_of(checked.defines))
+    written = [item for item in learned.kept if suits(item.invariant, persona)]
+    write_whole(target, print_file(RuleFile(tuple(item.invariant for item in written), LANGUAGE_VERSION)))
+    write_whole(evidence_path(target), dump(runs, digests))
     if why_not:
-        for line in sorted(_reason(item) for item in learned.dropped):
+        for line in sorted(_reasons(learned, persona)):
             click.echo(line)
     click.echo(
-        f"{target}: {_counted(learned.kept, 'invariant')} from {_counted(runs, 'run')}, "
-        f"{_counted(learned.dropped, 'hypothesis', 'hypotheses')} dropped",
+        f"{target}: {counted(len(written), 'invariant')} ({_by_persona(learned, persona)}) from "
+        f"{counted(len(runs), 'run')}, {counted(len(learned.dropped), 'hypothesis', 'hypotheses')} dropped",
         err=True,
     )
-    if not learned.kept:
+    if not written:
         warn("nothing was learned: --why-not tells why; more or longer runs give more evidence")
     return 0
 
 
-def _counted(things: Sized, one: str, many: str | None = None) -> str:
-    return f"{len(things)} {one if len(things) == 1 else many or one + 's'}"
+def _by_persona(learned: Learned, persona: Persona) -> str:
+    """`12 regular, 3 pedantic left out`."""
+    parts = []
+    for one in PERSONAS:
+        of_it = [item for item in learned.kept if item.invariant.persona == one]
+        left_out = " left out" if of_it and not suits(of_it[0].invariant, persona) else ""
+        parts.append(f"{len(of_it)} {one}{left_out}")
+    return ", ".join(parts)
 
 
 def _chosen(checked: Checked, names: Sequence[str], rule_paths: Sequence[str]) -> list[Template]:
@@ -99,7 +129,15 @@ def _chosen(checked: Checked, names: Sequence[str], rule_paths: Sequence[str]) -
     return [template for template in checked.templates.values() if Path(template.position.file).resolve() in files]
 
 
-def _reason(dropped: Dropped) -> str:
-    hypothesis = dropped.hypothesis
+def _reasons(learned: Learned, persona: Persona) -> Iterator[str]:
+    """A line for each hypothesis that is not in the file."""
+    for dropped in learned.dropped:
+        yield _line(dropped.hypothesis, dropped.reason)
+    for item in learned.kept:
+        if not suits(item.invariant, persona):
+            yield _line(item.hypothesis, f"{item.invariant.persona}: --persona {item.invariant.persona} writes it")
+
+
+def _line(hypothesis: Hypothesis, reason: str) -> str:
     template = hypothesis.grounding.template
-    return f"{template.name}: {fill(template.title, hypothesis.arguments.items())}: {dropped.reason}"
+    return f"{template.name}: {fill(template.title, hypothesis.arguments.items())}: {reason}"

@@ -6,11 +6,24 @@ from dataclasses import dataclass, field
 from traincheck.collect.needs import EVERYTHING, Needs
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.concepts import CONCEPT, apis_by_concept
-from traincheck.dsl.syntax import Atom, CountOf, Define, Formula, Invariant, Name, Not, Rule, Template, Term, Value
+from traincheck.dsl.features import identities_of
+from traincheck.dsl.syntax import (
+    Atom,
+    CountOf,
+    Define,
+    Formula,
+    Invariant,
+    Name,
+    Not,
+    Rule,
+    Template,
+    Term,
+    Value,
+)
 from traincheck.schema import RELATIONS
 
-# Features that every recorded call has anyway; all others are read from contexts.
-_FREE_FEATURES = ("stage", "position")
+# Features that every recorded call and step has anyway.
+_FREE_FEATURES = frozenset({"stage", "position", "phase"})
 _RANGE = ("minimum", "maximum")
 
 
@@ -47,6 +60,8 @@ class _Scan:
         for define in self.checked.defines:
             self._defines.setdefault(define.head.relation, []).append(define)
         self._concepts = apis_by_concept(self.checked)
+        identities = identities_of(self.checked.predicate_sorts)
+        self._free = _FREE_FEATURES.union(*identities.values())
         self._seen: set[tuple[str, tuple[object, ...]]] = set()
 
     def law(self, formulas: Iterable[Formula], values: Mapping[str, object]) -> None:
@@ -61,7 +76,7 @@ class _Scan:
         """Note what an invariant's conditions read."""
         for conjunction in invariant.precondition:
             for condition in conjunction:
-                self.contexts |= condition.left.key not in _FREE_FEATURES
+                self.contexts |= condition.left.key not in self._free
 
     def needs(self) -> Needs:
         """The sum of it all."""

@@ -143,6 +143,10 @@ class Builder(Transformer[Token, Any]):
         """The severity word, judged with its declaration."""
         return Section("severity", word, self._at(meta))
 
+    def persona(self, meta: Meta, word: Token) -> Section:
+        """The persona word, judged with its declaration."""
+        return Section("persona", word, self._at(meta))
+
     def within(self, meta: Meta, *tokens: Token) -> Section:
         """The window."""
         kind = "call" if tokens[0].type == "NAME" else str(tokens[0])

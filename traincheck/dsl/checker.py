@@ -94,7 +94,7 @@ def _examine(files: Sequence[RuleFile]) -> tuple[Checked, list[RuleError]]:
         check_rule(rule, signatures, found)
     invariants = [declaration for declaration in declarations if isinstance(declaration, Invariant)]
     for invariant in invariants:
-        check_invariant(invariant, templates, found)
+        check_invariant(invariant, templates, signatures, found)
     settings = _settings(declarations, found)
     for setting in settings.values():
         check_setting(setting, signatures, found)

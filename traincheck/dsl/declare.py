@@ -13,13 +13,17 @@ from traincheck.errors import RuleError
 
 Title = tuple[str, syntax.Position]
 
-TEMPLATE_SECTIONS = ("about", "next", "when", "expect", "within", "given", "propose", "transitive", "severity")
-RULE_SECTIONS = ("about", "next", "never", "when", "expect", "within", "given", "severity")
-INVARIANT_SECTIONS = ("if", "evidence", "severity")
+TEMPLATE_SECTIONS = (
+    "about", "next", "when", "expect", "within", "given", "propose", "transitive", "severity", "persona",
+)  # fmt: skip
+RULE_SECTIONS = ("about", "next", "never", "when", "expect", "within", "given", "severity", "persona")
+INVARIANT_SECTIONS = ("if", "evidence", "severity", "persona")
 EXAMPLE_SECTIONS = ("if", "use", "facts")
 SEVERITIES: tuple[syntax.Severity, ...] = get_args(syntax.Severity)
+PERSONAS: tuple[syntax.Persona, ...] = get_args(syntax.Persona)
 VERDICTS: tuple[syntax.Verdict, ...] = get_args(syntax.Verdict)
-MEASURES = ("runs", "examples", "confidence", "false_alarms")
+MEASURES = ("runs", "examples", "exceptions", "confidence", "false_alarms")
+_WHOLE, _NEEDED = MEASURES[:3], ("runs", "examples", "confidence")
 
 _INSTEAD = {
     ("template", "never"): "a template says 'when' and 'expect'; 'never' belongs to a rule",
@@ -80,19 +84,30 @@ class _Sections:
         """An error that points at a section, or at the declaration's name."""
         return self._source.error(what, self.places[keyword] if keyword else self.position, advice)
 
-    def severity(self, default: syntax.Severity) -> syntax.Severity:
-        """The severity, judged."""
-        word = self.get("severity", default)
-        for severity in SEVERITIES:
-            if word == severity:
-                return severity
-        advice = did_you_mean(word, SEVERITIES) or f"a severity is {listing(SEVERITIES, 'or')}"
+    def severity(self) -> syntax.Severity:
+        """The severity; 'warning' unless said."""
+        return cast(syntax.Severity, self._word("severity", SEVERITIES, "warning"))
+
+    def persona(self) -> syntax.Persona:
+        """The persona; 'regular' unless said."""
+        return cast(syntax.Persona, self._word("persona", PERSONAS, "regular"))
+
+    def _word(self, keyword: str, known: Sequence[str], default: str) -> str:
+        word = self.get(keyword)
+        if word is None or word in known:
+            return str(word or default)
+        advice = did_you_mean(word, known) or f"a {keyword} is {listing(known, 'or')}"
         at = self._source.position(word.line, word.column)
-        raise self._source.error(f"'{word}' is not a severity", at, advice)
+        raise self._source.error(f"'{word}' is not a {keyword}", at, advice)
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """The names that a section lists."""
         return tuple(name.text for name in self.get(keyword, ()))
+
+
+def suits(law: syntax.Template | syntax.Rule | syntax.Invariant, persona: syntax.Persona) -> bool:
+    """Whether a law is worth telling to this persona; to the pedantic, every law is."""
+    return PERSONAS.index(law.persona) <= PERSONAS.index(persona)
 
 
 def listing(words: Sequence[str], joiner: str = "and") -> str:
@@ -127,7 +142,8 @@ def build_template(
         given=parts.texts("given"),
         propose=parts.get("propose", ()),
         transitive=parts.texts("transitive"),
-        severity=parts.severity("warning"),
+        severity=parts.severity(),
+        persona=parts.persona(),
         about=parts.get("about", ""),
         next=parts.get("next", ""),
         position=parts.position,
@@ -151,7 +167,8 @@ def build_rule(source: Source, name: Token, title: Title, sections: Sequence[Sec
     return syntax.Rule(
         name=str(name),
         title=title[0],
-        severity=parts.severity("warning"),
+        severity=parts.severity(),
+        persona=parts.persona(),
         when=when,
         expect=expect,
         within=within,
@@ -178,7 +195,8 @@ def build_invariant(
         title=title[0],
         precondition=parts.get("if", ()),
         evidence=parts.get("evidence"),
-        severity=parts.severity("warning"),
+        severity=parts.severity(),
+        persona=parts.persona(),
         position=parts.position,
         places=parts.places,
     )
@@ -222,7 +240,7 @@ def build_setting(source: Source, name: Token, title: Title, sections: Sequence[
 def build_evidence(
     source: Source, position: syntax.Position, measures: Sequence[tuple[Token, Token]]
 ) -> syntax.Evidence:
-    """Evidence from its measures; `runs` and `examples` are whole numbers, `false_alarms` may be left out."""
+    """Evidence from its measures; counts are whole numbers, `exceptions` and `false_alarms` may be left out."""
     values: dict[str, str] = {}
     for word, number in measures:
         at = source.position(word.line or 0, word.column or 0)
@@ -231,10 +249,10 @@ def build_evidence(
             raise source.error(f"'{word}' is no measure of evidence", at, advice)
         if word in values:
             raise source.error(f"'{word}' is given twice", at)
-        if word in MEASURES[:2] and number.type != "INT":
+        if word in _WHOLE and number.type != "INT":
             raise source.error(f"'{word}' is a whole number", source.position(number.line or 0, number.column or 0))
         values[str(word)] = str(number)
-    for measure in MEASURES[:3]:
+    for measure in _NEEDED:
         if measure not in values:
             raise source.error(f"evidence lacks '{measure}'", position, f"evidence has {listing(MEASURES)}")
     return syntax.Evidence(
@@ -242,5 +260,6 @@ def build_evidence(
         examples=int(values["examples"]),
         confidence=float(values["confidence"]),
         false_alarms=float(values.get("false_alarms", 0.0)),
+        exceptions=int(values.get("exceptions", 0)),
         position=position,
     )

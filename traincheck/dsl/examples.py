@@ -52,7 +52,7 @@ def check_example(
     if example.law in rules:
         _check_bare(example, problems)
     elif example.law in templates:
-        check_invariant(as_invariant(example), templates, problems)
+        check_invariant(as_invariant(example), templates, signatures, problems)
     else:
         advice = did_you_mean(example.law, [*templates, *rules]) or "pass the file that declares it too"
         problems.add(f"no template or rule '{example.law}'", example.position, advice)

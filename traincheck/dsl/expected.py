@@ -13,6 +13,7 @@ SECTION_TERMINALS = {
     "_PROPOSE": "propose",
     "_TRANSITIVE": "transitive",
     "_SEVERITY": "severity",
+    "_PERSONA": "persona",
     "_IF": "if",
     "_EVIDENCE": "evidence",
     "_USE": "use",

@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from traincheck.dsl.declare import did_you_mean, listing
+from traincheck.dsl.features import identities_of
+from traincheck.dsl.predicates import predicate_sorts
 from traincheck.dsl.report import Problems
 from traincheck.dsl.safety import bound_by, check_locals, check_safety
 from traincheck.dsl.scope import Scope
 from traincheck.dsl.signature import Signatures
-from traincheck.dsl.sorts import describe, describe_literal, literal_type
-from traincheck.dsl.syntax import Feature, Invariant, Rule, Template, Within
+from traincheck.dsl.sorts import describe, describe_literal, literal_type, sort_of_variable
+from traincheck.dsl.syntax import Condition, Feature, Invariant, Rule, Template, Within
 from traincheck.schema import IDENTITY_SORTS, SORTS
 
 GIVEN_SORTS = ("call", "variable", "window", "record")
@@ -74,7 +76,9 @@ def check_rule(rule: Rule, signatures: Signatures, problems: Problems) -> None:
     _check_given(rule, scope, problems)
 
 
-def check_invariant(invariant: Invariant, templates: Mapping[str, Template], problems: Problems) -> None:
+def check_invariant(
+    invariant: Invariant, templates: Mapping[str, Template], signatures: Signatures, problems: Problems
+) -> None:
     """Report what is wrong with an invariant."""
     template = templates.get(invariant.template)
     if template is None:
@@ -84,20 +88,45 @@ def check_invariant(invariant: Invariant, templates: Mapping[str, Template], pro
         problems.add(f"no template '{invariant.template}'", invariant.position, advice)
         return
     _check_arguments(invariant, template, problems)
-    for condition in (condition for conjunction in invariant.precondition for condition in conjunction):
-        for side in (condition.left, condition.right):
-            if isinstance(side, Feature) and side.name not in template.given:
-                what = f"a condition speaks of '{side.name}', which '{template.name}' does not give"
-                known = f"gives {listing(template.given)}" if template.given else "has no section 'given'"
-                problems.add(what, side.position, f"'{template.name}' {known}")
+    _check_precondition(invariant, template, signatures, problems)
     evidence = invariant.evidence
     if evidence is not None:
         for measure in ("runs", "examples"):
             if getattr(evidence, measure) < 1:
                 problems.add(f"evidence '{measure}' is at least 1", evidence.position)
+        if evidence.exceptions < 0:
+            problems.add("evidence 'exceptions' is at least 0", evidence.position)
         for measure in ("confidence", "false_alarms"):
             if not 0.0 <= getattr(evidence, measure) <= 1.0:
                 problems.add(f"evidence '{measure}' is a number from 0 to 1", evidence.position)
+
+
+def _check_precondition(invariant: Invariant, template: Template, signatures: Signatures, problems: Problems) -> None:
+    conditions = [condition for conjunction in invariant.precondition for condition in conjunction]
+    if not conditions:
+        return
+    scope = scope_of(template, signatures, Problems())
+    identities = identities_of(predicate_sorts(signatures))
+    for condition in conditions:
+        named: list[str | None] = []  # the sort of the identity that a side names, if it names one
+        for side in (condition.left, condition.right):
+            if not isinstance(side, Feature):
+                named.append(None)
+            elif side.name in template.given:
+                named.append(identities[sort_of_variable(scope.sorts[side.name])].get(side.key))
+            else:
+                what = f"a condition speaks of '{side.name}', which '{template.name}' does not give"
+                known = f"gives {listing(template.given)}" if template.given else "has no section 'given'"
+                problems.add(what, side.position, f"'{template.name}' {known}")
+        if len(named) == 2 and named[0] != named[1]:
+            _report_identity(condition, problems)
+
+
+def _report_identity(condition: Condition, problems: Problems) -> None:
+    """One side names an identity, and the other none or one of another sort."""
+    key = condition.left.key
+    what = f"'{condition.left.name}.{key}' cannot be compared with this"
+    problems.add(what, condition.position, f"an identity is compared with another of its kind, such as D.{key}")
 
 
 def _check_parameters(template: Template, problems: Problems) -> None:

@@ -33,6 +33,10 @@ class Lowering:
         self._arities = arities
         self._fresh = count()
 
+    def defines(self, predicate: str) -> bool:
+        """Whether some definition derives this predicate."""
+        return predicate in self._arities
+
     def fresh(self) -> Variable:
         """A variable that no rule text can name."""
         return Variable(f"_{next(self._fresh)}")

@@ -119,6 +119,7 @@ def _template(template: syntax.Template) -> str:
         ("propose", list(map(print_formula, template.propose))),
         ("transitive", template.transitive),
         ("severity", severity),
+        ("persona", _persona(template)),
     ]
     head = f"template {template.name}({parameters})"
     return "\n".join([head, f"  {encode_string(template.title)}", *_sections(sections)])
@@ -135,6 +136,7 @@ def _rule(rule: syntax.Rule) -> str:
         ("within", list(_within(rule.within))),
         ("given", rule.given),
         ("severity", [] if inline else [rule.severity]),
+        ("persona", _persona(rule)),
     ]
     return "\n".join([head + severity if inline else head, *_sections(sections)])
 
@@ -145,6 +147,7 @@ def _invariant(invariant: syntax.Invariant) -> str:
         ("if", _disjuncts(invariant.precondition)),
         ("evidence", list(_measures(invariant.evidence))),
         ("severity", [invariant.severity]),
+        ("persona", _persona(invariant)),
     ]
     head = f"invariant {invariant.template}({arguments})"
     return "\n".join([head, f"  {encode_string(invariant.title)}", *_sections(sections)])
@@ -162,6 +165,10 @@ def _example(example: syntax.Example) -> str:
     return "\n".join([head, *_sections(sections)])
 
 
+def _persona(law: syntax.Template | syntax.Rule | syntax.Invariant) -> list[str]:
+    return [law.persona] if law.persona != "regular" else []
+
+
 def _within(within: syntax.Within | None) -> Iterator[str]:
     match within:
         case syntax.Within(kind="run"):
@@ -176,6 +183,8 @@ def _measures(evidence: syntax.Evidence | None) -> Iterator[str]:
     if evidence is not None:
         yield f"runs {evidence.runs}"
         yield f"examples {evidence.examples}"
+        if evidence.exceptions:
+            yield f"exceptions {evidence.exceptions}"
         yield f"confidence {float(evidence.confidence)!r}"
         yield f"false_alarms {float(evidence.false_alarms)!r}"
 

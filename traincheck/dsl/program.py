@@ -1,6 +1,6 @@
 """The rule library as Datalog: what every program of a template or an invariant builds on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from traincheck.datalog.program import Atom, Program, Rule, Variable
 from traincheck.dsl.checker import Checked
@@ -8,14 +8,6 @@ from traincheck.dsl.lower import BASE_TYPES, Lowering, names_in
 from traincheck.dsl.safety import bound_by
 from traincheck.dsl.syntax import Formula
 from traincheck.schema import SORTS, ColumnType
-
-# The predicates of rules/features.rules, by the sort of what they describe.
-FEATURES: Mapping[str, str] = {
-    "call": "call_feature",
-    "variable": "variable_feature",
-    "window": "window_feature",
-    "record": "record_feature",
-}
 
 
 def lowering_of(checked: Checked) -> Lowering:

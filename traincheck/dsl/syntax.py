@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal as OneOf
 
 Severity = OneOf["error", "warning", "note"]
+Persona = OneOf["regular", "pedantic"]  # to whom a law is worth telling
 CompareOp = OneOf["==", "!=", "<", "<=", ">", ">="]
 Verdict = OneOf["held", "violated", "untriggered"]
 
@@ -146,6 +147,7 @@ class Template:
     propose: tuple[Formula, ...] = ()
     transitive: tuple[str, ...] = ()  # two parameters: what follows from two other survivors by transitivity is implied
     severity: Severity = "warning"
+    persona: Persona = "regular"
     about: str = ""
     next: str = ""  # what to do about a violation
     position: Position = field(default=_NOWHERE, compare=False, repr=False)
@@ -163,6 +165,7 @@ class Rule:
     expect: tuple[Formula, ...] = ()  # empty: `never when`
     within: Within | None = None
     given: tuple[str, ...] = ()  # what a finding names besides what `expect` and `within` speak of
+    persona: Persona = "regular"
     about: str = ""
     next: str = ""  # what to do about a violation
     position: Position = field(default=_NOWHERE, compare=False, repr=False)
@@ -193,12 +196,16 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an invariant stands on; `false_alarms` is the estimated rate in [0, 1]."""
+    """What an invariant stands on; `false_alarms` is the estimated rate in [0, 1].
+
+    `examples` hold it, `exceptions` are those under its precondition that do not.
+    """
 
     runs: int
     examples: int
     confidence: float
     false_alarms: float = 0.0
+    exceptions: int = 0
     position: Position = field(default=_NOWHERE, compare=False, repr=False)
 
 
@@ -212,6 +219,7 @@ class Invariant:
     precondition: tuple[tuple[Condition, ...], ...] = ()
     evidence: Evidence | None = None
     severity: Severity = "warning"
+    persona: Persona = "regular"
     position: Position = field(default=_NOWHERE, compare=False, repr=False)
     places: Mapping[str, Position] = field(default_factory=dict, compare=False, repr=False)
 

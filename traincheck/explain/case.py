@@ -12,6 +12,7 @@ from traincheck.dsl.checker import Checked
 from traincheck.dsl.lower import Lowering
 from traincheck.dsl.printer import print_formula
 from traincheck.dsl.program import lowering_of, program_of
+from traincheck.dsl.substitute import substituted
 from traincheck.dsl.walk import atoms_of
 from traincheck.explain.describe import Describer
 from traincheck.explain.model import Fact
@@ -99,37 +100,9 @@ class Case:
 
     def written(self, formula: syntax.Formula, values: Mapping[str, ConstantValue] | None = None) -> str:
         """A formula as text, with values in place of their names: the law's arguments when not told others."""
-        return print_formula(_with_values(formula, self.law.arguments if values is None else values))
+        known = self.law.arguments if values is None else values
+        return print_formula(substituted(formula, {name: syntax.Value(value) for name, value in known.items()}))
 
     def named(self, name: str, value: ConstantValue | None) -> str:
         """A variable's value in words."""
         return self.describer.name(self.sorts.get(name, ""), value)
-
-
-def _with_values(formula: syntax.Formula, values: Mapping[str, ConstantValue]) -> syntax.Formula:
-    """The formula with values in place of these names."""
-
-    def term(given: syntax.Term) -> syntax.Term:
-        known = isinstance(given, syntax.Name) and given.text in values
-        return syntax.Value(values[given.text]) if known else given  # type: ignore[union-attr]
-
-    def expression(given: syntax.Expression) -> syntax.Expression:
-        if isinstance(given, syntax.Calculation):
-            return syntax.Calculation(given.op, expression(given.left), expression(given.right))
-        written = term(given)
-        assert not isinstance(written, syntax.Anything)
-        return written
-
-    match formula:
-        case syntax.Atom(relation=relation, positional=positional, named=named):
-            columns = tuple((column, term(given)) for column, given in named)
-            return syntax.Atom(relation, tuple(map(term, positional)), columns)
-        case syntax.Not(atom=atom):
-            inner = _with_values(atom, values)
-            assert isinstance(inner, syntax.Atom)
-            return syntax.Not(inner)
-        case syntax.Compare(op=op, left=left, right=right):
-            return syntax.Compare(op, expression(left), expression(right))
-        case syntax.CountOf(counted=counted, body=body, op=op, bound=bound):
-            inside = tuple(_with_values(inner, values) for inner in body)
-            return syntax.CountOf(counted, inside, op, expression(bound))

@@ -9,8 +9,8 @@ from traincheck.check.findings import findings
 from traincheck.check.verdict import Violation
 from traincheck.datalog.program import Atom, Constant, Variable
 from traincheck.dsl.checker import Checked
+from traincheck.dsl.features import FEATURES, identity_name
 from traincheck.dsl.printer import print_condition
-from traincheck.dsl.program import FEATURES
 from traincheck.dsl.syntax import Condition, Feature
 from traincheck.explain.case import Case
 from traincheck.explain.history import held_before as held_before_each
@@ -72,6 +72,7 @@ def explain_violation(
         else {
             "runs": evidence.runs,
             "examples": evidence.examples,
+            "exceptions": evidence.exceptions,
             "confidence": evidence.confidence,
             "false_alarms": evidence.false_alarms,
         },
@@ -93,7 +94,7 @@ def _met(case: Case, condition: Condition) -> bool:
     left = _feature_values(case, condition.left)
     match condition.right:
         case None:
-            return bool(left)
+            return bool(left) == (condition.op == "exists")
         case Feature() as right:
             same = bool(left & _feature_values(case, right))
         case value:
@@ -102,8 +103,13 @@ def _met(case: Case, condition: Condition) -> bool:
 
 
 def _feature_values(case: Case, feature: Feature) -> set[object]:
-    predicate = FEATURES.get(case.sorts.get(feature.name, ""))
-    if predicate is None or feature.name not in case.binding:
+    sort = case.sorts.get(feature.name, "")
+    if sort not in FEATURES or feature.name not in case.binding:
         return set()
-    atom = Atom(predicate, (Variable(feature.name), Constant(feature.key), Variable("_value")))
+    thing, value, identity = Variable(feature.name), Variable("_value"), identity_name(sort, feature.key)
+    atom = (
+        Atom(identity, (thing, value))
+        if case.defines(identity)
+        else Atom(FEATURES[sort], (thing, Constant(feature.key), value))
+    )
     return {witness["_value"] for witness in case.prover.witnesses([atom], case.binding)}

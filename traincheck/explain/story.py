@@ -126,8 +126,9 @@ def _about(text: str) -> str:
 
 
 def _evidence(evidence: dict[str, float]) -> str:
-    runs, examples = int(evidence["runs"]), int(evidence["examples"])
+    runs, examples, exceptions = (int(evidence[measure]) for measure in ("runs", "examples", "exceptions"))
+    left = f" with {exceptions} exception{'s' if exceptions != 1 else ''}" if exceptions else ""
     return (
-        f"{runs} run{'s' if runs != 1 else ''}, {examples} example{'s' if examples != 1 else ''}; "
+        f"{runs} run{'s' if runs != 1 else ''}, {examples} example{'s' if examples != 1 else ''}{left}; "
         f"confidence {evidence['confidence']:.3g}, estimated false alarms {evidence['false_alarms']:.2g}"
     )

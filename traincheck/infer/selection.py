@@ -1,22 +1,23 @@
 """Which hypotheses are worth keeping, and the reason for every one that is not."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import networkx as nx
-
 from traincheck.dsl.syntax import Condition, Evidence, Feature, Invariant, Value
+from traincheck.infer.chance import Occurrence, confidence
 from traincheck.infer.hypothesis import Hypothesis, estimated_rate
-from traincheck.infer.precondition import Clause, Conjunction
+from traincheck.infer.profile import Clause, Conjunction
+from traincheck.infer.wording import counted, fill, in_words
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The least evidence an invariant may stand on."""
+    """The least evidence an invariant may stand on, and how many exceptions it may have where nothing is exact."""
 
     examples: int = 3
     runs: int = 2
+    confidence: float = 0.5
+    exceptions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +36,35 @@ class Kept:
     invariant: Invariant
 
 
-def judge(hypothesis: Hypothesis, thresholds: Thresholds) -> Kept | Dropped:
-    """Learn the precondition and weigh the evidence."""
-    precondition = hypothesis.learn(hypothesis.runs)
+def judge(
+    hypothesis: Hypothesis, occurrence: Occurrence, thresholds: Thresholds, choices: Collection[str] = ()
+) -> Kept | Dropped:
+    """Learn the precondition and weigh the evidence. `choices` are the features whose values people choose."""
+    precondition = hypothesis.learn(hypothesis.runs, thresholds.exceptions)
     if precondition is None:
-        return Dropped(hypothesis, "no precondition separates its positive from its negative examples")
-    runs, examples = hypothesis.support(precondition)
+        return Dropped(hypothesis, _inseparable(hypothesis))
+    supports = [run.support(precondition) for run in hypothesis.runs]
+    runs, examples = sum(held > 0 for held, _ in supports), sum(held for held, _ in supports)
+    exceptions = sum(broken for _, broken in supports)
     needed_runs = min(thresholds.runs, len(hypothesis.runs))
     if runs < needed_runs:
-        return Dropped(hypothesis, f"seen in {runs} of {len(hypothesis.runs)} runs, {needed_runs} are needed")
+        return Dropped(
+            hypothesis, f"holds in {runs} of {counted(len(hypothesis.runs), 'run')}, {needed_runs} are needed"
+        )
     needed = _examples_needed(hypothesis, thresholds)
     if examples < needed:
-        return Dropped(hypothesis, f"only {examples} examples, {needed} are needed")
-    failures, folds = hypothesis.false_alarms()
+        return Dropped(hypothesis, f"only {counted(examples, 'example')}, {needed} are needed")
+    rate = hypothesis.rate() if precondition else occurrence.rate(hypothesis.row)
+    sure = confidence(examples, exceptions, rate, hypothesis.choices(precondition))
+    if sure < thresholds.confidence:
+        return Dropped(hypothesis, _chance(examples, rate, bool(precondition), sure, thresholds.confidence))
+    failures, folds = hypothesis.false_alarms(thresholds.exceptions)
     if failures:
-        return Dropped(hypothesis, f"learned without one run it is violated by that run ({failures} of {folds})")
+        return Dropped(hypothesis, f"learned without one run, that run breaks it ({failures} of {folds} times)")
     if len(hypothesis.runs) > 1 and not folds:
         return Dropped(hypothesis, "no run could confirm what the others teach")
-    return Kept(hypothesis, _invariant(hypothesis, precondition, runs, examples, estimated_rate(failures, folds)))
+    evidence = Evidence(runs, examples, sure, estimated_rate(failures, folds), exceptions)
+    return Kept(hypothesis, _invariant(hypothesis, precondition, evidence, choices))
 
 
 def _examples_needed(hypothesis: Hypothesis, thresholds: Thresholds) -> int:
@@ -62,78 +74,36 @@ def _examples_needed(hypothesis: Hypothesis, thresholds: Thresholds) -> int:
     return thresholds.examples
 
 
-def drop_implied(kept: Sequence[Kept]) -> tuple[list[Kept], list[Dropped]]:
-    """Per template with a transitive pair of parameters: drop what two other survivors imply."""
-    survivors: list[Kept] = []
-    dropped: list[Dropped] = []
-    groups: dict[tuple[str, object], list[Kept]] = defaultdict(list)
-    for item in kept:
-        template = item.hypothesis.grounding.template
-        if template.transitive:
-            groups[(template.name, item.invariant.precondition)].append(item)
-        else:
-            survivors.append(item)
-    for members in groups.values():
-        stay = _reduced(members)
-        survivors += [item for item in members if item in stay]
-        dropped += [
-            Dropped(i.hypothesis, "implied by two others through transitivity") for i in members if i not in stay
-        ]
-    return survivors, dropped
+def _inseparable(hypothesis: Hypothesis) -> str:
+    held = sum(run.positives.total() for run in hypothesis.runs)
+    broken = sum(run.negatives.total() for run in hypothesis.runs)
+    verb = "holds" if held == 1 else "hold"
+    return f"no precondition separates the {counted(held, 'example')} that {verb} from the {broken} that do not"
 
 
-def _reduced(members: Sequence[Kept]) -> list[Kept]:
-    """Members whose edge stays in the transitive reduction; those on a cycle all stay."""
-    first, second = members[0].hypothesis.grounding.template.transitive
-    edges = {}
-    for item in members:
-        arguments = item.hypothesis.arguments
-        edges[(arguments[first], arguments[second])] = item
-    graph = nx.DiGraph(edges.keys())
-    condensed = nx.condensation(graph)
-    component = condensed.graph["mapping"]
-    reduced = nx.transitive_reduction(condensed)
-    return [
-        item
-        for (a, b), item in edges.items()
-        if component[a] == component[b] or reduced.has_edge(component[a], component[b])
-    ]
-
-
-def _invariant(
-    hypothesis: Hypothesis, precondition: Sequence[Conjunction], runs: int, examples: int, rate: float
-) -> Invariant:
-    template = hypothesis.grounding.template
-    arguments = hypothesis.arguments
-    return Invariant(
-        template=template.name,
-        arguments=tuple((name, Value(value)) for name, value in arguments.items()),
-        title=fill(template.title, arguments.items()) + _in_words(precondition),
-        precondition=tuple(tuple(_condition(clause) for clause in conjunction) for conjunction in precondition),
-        evidence=Evidence(runs, examples, round((examples + 1) / (examples + 2), 3), rate),
-        severity=template.severity,
+def _chance(examples: int, rate: float, chosen: bool, sure: float, needed: float) -> str:
+    where = "without its precondition" if chosen else "elsewhere"
+    return (
+        f"could be chance: {counted(examples, 'example')} of what holds for {rate:.0%} {where} "
+        f"give a confidence of {sure:g}, {needed:g} is needed"
     )
 
 
-def _in_words(precondition: Sequence[Conjunction]) -> str:
-    """A precondition as the end of a title, such as ", when stage is eval"."""
-    if not precondition:
-        return ""
-    return ", when " + " or ".join(" and ".join(map(_clause_in_words, clauses)) for clauses in precondition)
-
-
-def _clause_in_words(clause: Clause) -> str:
-    verb = "is" if clause.op == "==" else "is not"
-    if clause.other is None:
-        return f"{clause.key} {verb} {clause.value}"
-    return f"{clause.key} {verb} the same for both"
-
-
-def fill(title: str, arguments: Iterable[tuple[str, object]]) -> str:
-    """A template's title with the parameters' values in place of `{Name}`."""
-    for name, value in arguments:
-        title = title.replace("{" + name + "}", str(value))
-    return title
+def _invariant(
+    hypothesis: Hypothesis, precondition: Sequence[Conjunction], evidence: Evidence, choices: Collection[str]
+) -> Invariant:
+    template = hypothesis.grounding.template
+    arguments = hypothesis.arguments
+    chosen = any(clause.key in choices for conjunction in precondition for clause in conjunction)
+    return Invariant(
+        template=template.name,
+        arguments=tuple((name, Value(value)) for name, value in arguments.items()),
+        title=fill(template.title, arguments.items()) + in_words(precondition),
+        precondition=tuple(tuple(_condition(clause) for clause in conjunction) for conjunction in precondition),
+        evidence=evidence,
+        severity="note" if chosen or evidence.exceptions else template.severity,
+        persona="pedantic" if chosen else template.persona,
+    )
 
 
 def _condition(clause: Clause) -> Condition:

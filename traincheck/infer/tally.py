@@ -8,13 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import count
+from itertools import combinations, count
 
 import duckdb
 import pyarrow as pa
 
+from traincheck.dsl.features import identity_name
 from traincheck.dsl.ground import Grounding
-from traincheck.infer.precondition import Profile
+from traincheck.infer.profile import Profile
 
 Row = tuple[int | float | str, ...]
 Counts = dict[Row, Counter[Profile]]
@@ -36,11 +37,17 @@ class Tally:
 class Tallier:
     """Counts the examples of one run; `tables` are an engine's answers to the templates' programs."""
 
-    def __init__(self, tables: Mapping[str, pa.Table], features: Mapping[str, str]) -> None:
-        """`features` maps a sort (call, variable, window) to the predicate of its features."""
+    def __init__(
+        self, tables: Mapping[str, pa.Table], features: Mapping[str, str], identities: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        """`features` maps a sort (call, variable, window) to the predicate of its features.
+
+        `identities` has for each sort the keys by which its members may be compared, and the sort of what they name.
+        """
         self._connection = duckdb.connect()
         self._tables = tables
         self._features = features
+        self._identities = identities
         self._names: dict[str, str] = {}
         self._serial = count()
         self._connection.execute("SET enable_progress_bar = false")
@@ -63,21 +70,47 @@ class Tallier:
         given: Sequence[tuple[str, str]],
     ) -> Counts:
         columns = {name: f"e.c{index}" for index, name in enumerate((*leading, *key))}
-        profiles = [self._profiles(sort) for _, sort in given]
-        joins = "".join(
-            f" LEFT JOIN {table} p{index} ON p{index}.id = {columns[name]}"
-            for index, ((name, _), table) in enumerate(zip(given, profiles, strict=True))
-        )
-        selected = [*(columns[name] for name in leading), *(f"p{index}.profile" for index in range(len(given)))]
-        listed = ", ".join(selected) or "0"
-        query = f"SELECT {listed}, count(*) FROM {self._table(predicate)} e{joins} GROUP BY ALL"
+        selected = [columns[name] for name in leading]
+        joins = []
+        for index, (name, sort) in enumerate(given):
+            joins.append(f"LEFT JOIN {self._profiles(sort)} p{index} ON p{index}.id = {columns[name]}")
+            selected.append(f"p{index}.profile")
+        links = self._links(given)
+        for index, (first, second, _, tables) in enumerate(links):
+            for side, name, table in zip("ab", (first, second), tables, strict=True):
+                joins.append(f"LEFT JOIN {table} {side}{index} ON {side}{index}.id = {columns[name]}")
+            selected.append(f"a{index}.what = b{index}.what")
+        source = f"{self._table(predicate)} e {' '.join(joins)}"
+        query = f"SELECT {', '.join(selected) or '0'}, count(*) FROM {source} GROUP BY ALL"
         counts: Counts = defaultdict(Counter)
-        names = tuple(name for name, _ in given)
+        names, compared = tuple(name for name, _ in given), tuple(link[:3] for link in links)
         for *row, number in self._connection.execute(query).fetchall():
             if number:
-                texts = tuple(row[len(leading) :]) if selected else ()
-                counts[tuple(row[: len(leading)])][_profile(names, texts)] += number
+                texts, same = row[len(leading) : len(leading) + len(names)], row[len(leading) + len(names) :]
+                profile = _profile(names, tuple(texts), compared, tuple(same[: len(compared)]))
+                counts[tuple(row[: len(leading)])][profile] += number
         return counts
+
+    def _links(self, given: Sequence[tuple[str, str]]) -> list[tuple[str, str, str, tuple[str, str]]]:
+        """What pairs of `given` may have in common: their names, the key, and the tables that say what each has."""
+        found = []
+        for (first, sort), (second, other) in combinations(given, 2):
+            theirs = self._identities.get(other, {})
+            for key, kind in self._identities.get(sort, {}).items():
+                if theirs.get(key) == kind:
+                    found.append((first, second, key, (self._identity(sort, key), self._identity(other, key))))
+        return found
+
+    def _identity(self, sort: str, key: str) -> str:
+        """A table of (id, what) for everything of this sort; built once."""
+        name = f"link_{sort}_{key}"
+        if name not in self._names:
+            self._names[name] = name
+            self._connection.execute(
+                f"CREATE TEMP TABLE {name} AS SELECT c0 AS id, min(c1) AS what "
+                f"FROM {self._table(identity_name(sort, key))} GROUP BY c0"
+            )
+        return name
 
     def _table(self, predicate: str) -> str:
         if predicate not in self._names:
@@ -107,8 +140,14 @@ def _pairs(text: str | None) -> frozenset[tuple[str, str]]:
 
 
 @cache
-def _profile(names: tuple[str, ...], texts: tuple[str | None, ...]) -> Profile:
-    return Profile(tuple((name, _pairs(text)) for name, text in zip(names, texts, strict=True)))
+def _profile(
+    names: tuple[str, ...],
+    texts: tuple[str | None, ...],
+    compared: tuple[tuple[str, str, str], ...],
+    same: tuple[bool | None, ...],
+) -> Profile:
+    shared = frozenset((*pair, known) for pair, known in zip(compared, same, strict=True) if known is not None)
+    return Profile(tuple((name, _pairs(text)) for name, text in zip(names, texts, strict=True)), shared)
 
 
 def negatives(tally: Tally, when_row: Row, row: Row) -> Counter[Profile]:

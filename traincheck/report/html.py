@@ -91,8 +91,9 @@ def _evidence(violation: Violation) -> str:
     evidence = violation.law.invariant.evidence
     if evidence is None:
         return "a law written by people"
+    exceptions = f" with {evidence.exceptions} exceptions" if evidence.exceptions else ""
     return (
-        f"{evidence.runs} runs, {evidence.examples} examples, confidence {evidence.confidence:.3g}, "
+        f"{evidence.runs} runs, {evidence.examples} examples{exceptions}, confidence {evidence.confidence:.3g}, "
         f"estimated false alarms {evidence.false_alarms:.2g}"
     )
 
