@@ -41,9 +41,14 @@ def test_every_shipped_law_is_shown_held_and_violated() -> None:
 
 
 def test_every_shipped_law_is_explained() -> None:
+    """What it says, an example, when it cries wolf, and what to do about it."""
     templates = [template for template in LIBRARY.templates.values() if not is_translation(template)]
     for law in (*templates, *LIBRARY.rules.values()):
-        assert "Known false positives:" in law.about, law.name
+        assert law.about.startswith("Says "), law.name
+        assert "\nExample: " in law.about, law.name
+        assert "\nKnown false positives: " in law.about, law.name
+        assert law.title, law.name
+        assert law.next, law.name
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,4 +1,4 @@
-"""A rule's own page: what it says, why that is bad, what to do, and how it is written."""
+"""A rule's own page: what it says, why that is bad, what to do, when it holds and when not, and how it is written."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def _law(checked: Checked, name: str) -> Template | Rule | None:
 
 def _lines(checked: Checked, law: Template | Rule) -> Iterator[str]:
     kind = "template" if isinstance(law, Template) else "rule"
-    yield f"{law.name}: {kind}, {law.severity}"
+    yield ", ".join([f"{law.name}: {kind}", law.severity, *([law.persona] if law.persona != "regular" else [])])
     yield f"  {law.title}"
     if law.about:
         yield ""
@@ -38,8 +38,16 @@ def _lines(checked: Checked, law: Template | Rule) -> Iterator[str]:
     if isinstance(law, Template) and law.parameters:
         yield "  parameters: " + ", ".join(f"{parameter.name} ({parameter.sort})" for parameter in law.parameters)
     yield f"  decided: {_decided(law.within)}"
+    yield from _examples(checked, law)
     yield ""
     yield from (f"  {line}".rstrip() for line in show(checked, law.name).splitlines())
+
+
+def _examples(checked: Checked, law: Template | Rule) -> Iterator[str]:
+    shown = [example for example in checked.examples if example.law == law.name]
+    if shown:
+        yield "  examples:"
+    yield from (f"    {example.verdict}: {example.title}" for example in shown)
 
 
 def _decided(within: Within | None) -> str:
