@@ -39,7 +39,6 @@ ENTRY_POINTS = (
 
 _NOT_PLAIN = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _LOOKS_AT_FRAMES = frozenset(("_getframe", "currentframe", "stacklevel"))
-_COMPILED = "_torchdynamo_orig_callable"
 
 
 class Finder:
@@ -120,10 +119,8 @@ class Finder:
     def _consider(self, function: FunctionType, owner: type | None) -> None:
         """Follow what is inside of its decorators, if it is to be followed."""
         while isinstance(inner := function.__dict__.get("__wrapped__"), FunctionType):
-            if _COMPILED in function.__dict__:
-                return  # compiled code that is swapped would have to be compiled again
             function = inner
-        if _COMPILED in function.__dict__ or function.__code__.co_flags & _NOT_PLAIN or _is_operation(function, owner):
+        if function.__code__.co_flags & _NOT_PLAIN or _is_operation(function, owner):
             return
         name = f"{module_name(function.__module__)}.{function.__qualname__}"
         asked = self._matches(name, owner, function.__name__, self._asked)
