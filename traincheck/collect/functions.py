@@ -155,7 +155,9 @@ class Functions:
         if number != NULL and opened and opened[-1] == (api.number, number):
             return None  # a method that calls the one it overrides
         outer = thread.stack[-1] if thread.stack else None
-        training = receiver.training if isinstance(receiver, Module) else outer.training if outer else None
+        training = outer.training if outer else None
+        if isinstance(receiver, Module):  # which may still be under construction
+            training = receiver.__dict__.get("training")
         seq = self._buffers.next_id()
         names, items = bind(api.names, args, kwargs)
         entered = Entered(
