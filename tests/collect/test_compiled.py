@@ -27,14 +27,26 @@ class Scaled(Net):
     def shift(self, x):
         return x + 1
 
+def speak(x):
+    x = scale(x)
+    print("a break of the script's own")
+    return scale(x) - 1
+
+@torch.compile(backend=count)
+def update(model, optimizer):
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+
 model = Scaled()
 compiled = torch.compile(model, backend=count, fullgraph=True)
+spoken = torch.compile(speak, backend=count)
+whole = torch.compile(scale, backend=count, fullgraph=True)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for _ in range(3):
     optimizer.zero_grad()
     x, y = batch()
-    F.cross_entropy(compiled(decorated(x)), y).backward()
-    optimizer.step()
+    F.cross_entropy(compiled(decorated(whole(spoken(x)))), y).backward()
+    update(model, optimizer)
     scale(x)
 print(len(graphs), sorted(graphs), sum(p.abs().sum().item() for p in model.parameters()).hex())
 """
@@ -54,7 +66,8 @@ def test_graphs_are_those_of_the_plain_run(tmp_path: Path) -> None:
     boundary = rows(facts, "call", api="torch._dynamo.eval_frame.OptimizedModule.forward")
     assert [row["step"] for row in sorted(boundary, key=lambda row: row["enter"])] == [0, 1, 2]
     assert "train.Scaled.shift" not in apis.values()  # it is inside
-    assert len(rows(facts, "call", api="train.scale")) == 3  # the calls from outside
+    assert len(rows(facts, "call", api="train.scale")) == 6  # from outside: of the function, and of what is compiled
+    assert len(rows(facts, "call", api="train.decorated")) == 3
     names = {row["id"]: row["name"] for row in rows(facts, "variable")}
     changed = {(row["step"], names[row["variable"]]) for row in rows(facts, "update", attr="data")}
     assert {(step, "head.weight") for step in range(3)} <= changed

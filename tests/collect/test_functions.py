@@ -219,10 +219,12 @@ def test_names_that_were_imported_before_are_followed(tmp_path: Path) -> None:
 
 def test_what_is_asked_for_is_never_given_up(tmp_path: Path) -> None:
     rules = tmp_path / "few.rules"
-    rules.write_text('rule never_so "no" never call(_, api: "torch.Tensor.nothing")\n')
+    rules.write_text('rule never_so "no" never call(_, api: "*.__init__"), call(_, api: "torch.Tensor.nothing")\n')
     options = ["--rules", str(rules), "--api", "helpers.sc*", "--api", "colorsys.rgb_to_hsv", "--api", "train.batch"]
     _, counted = asked(tmp_path, *options)
     assert counted["helpers.scale"] == 140
     assert counted["colorsys.rgb_to_hsv"] == 2
     assert counted["train.batch"] == 2
     assert counted["train.loss_of"] == counted["helpers.fails"] == 0
+    assert counted["train.Net.__init__"] == 0  # what rules ask of all constructors is about those of torch
+    assert counted["torch.optim.sgd.SGD.__init__"] == 1

@@ -39,7 +39,6 @@ ENTRY_POINTS = (
 
 _NOT_PLAIN = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _LOOKS_AT_FRAMES = frozenset(("_getframe", "currentframe", "stacklevel"))
-_COMPILED = "_torchdynamo_orig_callable"
 
 
 class Finder:
@@ -58,7 +57,9 @@ class Finder:
         self._everything = EVERYTHING[0] in apis
         self._asked = tuple(glob for glob in apis if glob not in EVERYTHING)
         self._globs = (*self._asked, *(ENTRY_POINTS if self._everything else ()))
-        self._prefixes = tuple({glob.partition("*")[0].partition("?")[0].partition("[")[0] for glob in self._globs})
+        # a glob that names no module is about the user's own: all packages have something that matches `*.__init__`
+        prefixes = {glob.partition("*")[0].partition("?")[0].partition("[")[0] for glob in self._globs}
+        self._prefixes = tuple(prefixes - {""})
         self._known: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._looked_at: set[int] = set()
@@ -82,7 +83,7 @@ class Finder:
         for name, module in modules:
             if name not in self._known:
                 self._known.add(name)
-                if isinstance(module, ModuleType) and (self._is_users(module) or self._may_match(module_name(name))):
+                if _is(module, ModuleType) and (self._is_users(module) or self._may_match(module_name(name))):
                     self._sizes[name] = -1
         self._known.intersection_update([name for name, _ in modules])
 
@@ -99,12 +100,12 @@ class Finder:
 
     def _scan(self, module: ModuleType) -> None:
         for thing in list(module.__dict__.values()):
-            if not isinstance(thing, FunctionType | type) or thing.__module__ != module.__name__:
+            if not _is(thing, FunctionType, type) or thing.__module__ != module.__name__:
                 continue
             if id(thing) not in self._looked_at:
                 self._looked_at.add(id(thing))
                 self._kept.append(thing)  # so that its id stays its own
-                if isinstance(thing, FunctionType):
+                if _is(thing, FunctionType):
                     self._consider(thing, None)
                 elif "<" not in thing.__qualname__:
                     self._scan_class(thing)
@@ -112,18 +113,16 @@ class Finder:
     def _scan_class(self, cls: type) -> None:
         self._prepare(cls)
         for member in list(cls.__dict__.values()):
-            if isinstance(member, FunctionType):
+            if _is(member, FunctionType):
                 self._consider(member, cls)
-            elif isinstance(member, staticmethod | classmethod) and isinstance(member.__func__, FunctionType):
+            elif _is(member, staticmethod, classmethod) and _is(member.__func__, FunctionType):
                 self._consider(member.__func__, None)
 
     def _consider(self, function: FunctionType, owner: type | None) -> None:
         """Follow what is inside of its decorators, if it is to be followed."""
         while isinstance(inner := function.__dict__.get("__wrapped__"), FunctionType):
-            if _COMPILED in function.__dict__:
-                return  # compiled code that is swapped would have to be compiled again
             function = inner
-        if _COMPILED in function.__dict__ or function.__code__.co_flags & _NOT_PLAIN or _is_operation(function, owner):
+        if function.__code__.co_flags & _NOT_PLAIN or _is_operation(function, owner):
             return
         name = f"{module_name(function.__module__)}.{function.__qualname__}"
         asked = self._matches(name, owner, function.__name__, self._asked)
@@ -136,7 +135,7 @@ class Finder:
             bases = [cls for cls in owner.__mro__[1:] if cls.__module__.partition(".")[0] != "torch"]
             known += [f"{qualified(cls)}.{method}" for cls in bases]
         return any(
-            fnmatchcase(each, glob) and (not _is_special(method) or glob.endswith(method))
+            fnmatchcase(each, glob) and (not _is_special(method) or (glob.endswith(method) and glob[0] not in "*?["))
             for glob in globs
             for each in known
         )
@@ -147,6 +146,11 @@ class Finder:
             return False
         code = function.__code__
         return self._monitor.sites.is_user_file(code.co_filename) and not _looks_at_frames(code)
+
+
+def _is(thing: Any, *kinds: type) -> bool:
+    """What isinstance says, without asking the thing itself: a proxy would load what it stands for."""
+    return issubclass(type(thing), kinds)
 
 
 def _is_operation(function: FunctionType, owner: type | None) -> bool:

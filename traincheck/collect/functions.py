@@ -32,16 +32,18 @@ _WHOLE = ("",)
 class Followed:
     """One function that is recorded: `owner` is the class that defines it as a method, None for a plain function."""
 
-    __slots__ = ("api", "asked", "by_class", "count", "function", "method", "owner", "turn")
+    __slots__ = ("api", "asked", "by_class", "count", "function", "given_up", "method", "name", "owner", "turn")
 
-    def __init__(self, function: FunctionType, owner: type | None, asked: bool) -> None:
+    def __init__(self, function: FunctionType, name: str, owner: type | None, asked: bool) -> None:
         self.function = function
+        self.name = name
         self.owner = owner
         self.method = function.__name__
         self.asked = asked
         self.api: Api | None = None
         self.by_class: dict[type, Api] = {}
         self.turn, self.count = -1, 0
+        self.given_up = False
 
 
 class Entered(NamedTuple):
@@ -73,9 +75,17 @@ class Functions:
         self._open: dict[int, list[tuple[int, int]]] = {}
         self._turn = 0
 
-    def named(self, followed: Followed, name: str) -> None:
-        """Call a plain function `name` from now on."""
-        followed.api = self._new(self._monitor.apis.function(name, followed.function))
+    def named(self, followed: Followed) -> None:
+        """A plain function has one name, whatever it is called on."""
+        followed.api = self._new(self._monitor.apis.function(followed.name, followed.function))
+
+    def leave_out(self, followed: Followed) -> None:
+        """Say that calls of a function are not all recorded, under whatever names it is known."""
+        names = {followed.name}
+        if followed.owner is not None:
+            names |= {f"{qualified(cls)}.{followed.method}" for cls in with_subclasses(followed.owner)}
+        for name in names:
+            self._buffers.add("functions", self._buffers.names(name), FUNCTION_UNRECORDED)
 
     def turn(self) -> None:
         """A step begins, or in a process that loads data a batch: calls are counted anew."""
@@ -87,7 +97,7 @@ class Functions:
         calls, enter, leave = monitor.calls, self.enter, self.leave
 
         def record(*args: Any, **kwargs: Any) -> Any:
-            if not gate.open:
+            if followed.given_up or not gate.open:
                 return original(*args, **kwargs)
             thread = calls.threads.get(get_ident()) or calls.new_thread()
             if thread.busy:
@@ -145,7 +155,9 @@ class Functions:
         if number != NULL and opened and opened[-1] == (api.number, number):
             return None  # a method that calls the one it overrides
         outer = thread.stack[-1] if thread.stack else None
-        training = receiver.training if isinstance(receiver, Module) else outer.training if outer else None
+        training = outer.training if outer else None
+        if isinstance(receiver, Module):  # which may still be under construction
+            training = receiver.__dict__.get("training")
         seq = self._buffers.next_id()
         names, items = bind(api.names, args, kwargs)
         entered = Entered(
@@ -191,13 +203,11 @@ class Functions:
         return api
 
     def _give_up(self, followed: Followed) -> None:
-        """Record no more calls of a function, under whatever names it is known, and say so."""
-        self._release(followed.function)
-        names = {api.name for api in (followed.api, *followed.by_class.values()) if api is not None}
-        if followed.owner is not None:
-            names |= {f"{qualified(cls)}.{followed.method}" for cls in with_subclasses(followed.owner)}
-        for name in names:
-            self._buffers.add("functions", self._buffers.names(name), FUNCTION_UNRECORDED)
+        """Record no more calls of a function."""
+        if not followed.given_up:
+            followed.given_up = True
+            self._release(followed.function)
+            self.leave_out(followed)
 
 
 def with_subclasses(base: type[Any]) -> list[type[Any]]:

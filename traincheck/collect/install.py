@@ -12,6 +12,7 @@ from traincheck.collect.flusher import Flusher
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.settings import Settings
 from traincheck.collect.targets import Targets
+from traincheck.collect.untraced import hide
 from traincheck.collect.watch import Watcher
 
 
@@ -24,6 +25,7 @@ class _Running:
         self.targets = Targets(self.monitor, Watcher(self.monitor))
         self.flusher = Flusher(self.monitor, settings.trace)
         try:
+            hide()
             self.targets.install()
             self.flusher.start()
             if os.environ.get(VARIABLE):

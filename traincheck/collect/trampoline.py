@@ -6,12 +6,19 @@ stay, as do the tables of torch that are keyed by functions.
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, Self
 
-from torch.compiler import is_dynamo_compiling
+import torch
+
+from traincheck.collect.untraced import pass_over
 
 _VARARGS, _VARKEYWORDS = 0x04, 0x08
+_TORCH = "__torch_of_traincheck"
+"""A name that no parameter has."""
+_RECORD = "record"
+_BODY = f"return ((lambda: FREE) if {{torch}}.compiler.is_dynamo_compiling() else '{_RECORD}')"
 
 
 def clone(function: FunctionType) -> FunctionType:
@@ -37,14 +44,63 @@ def parameter_names(code: CodeType) -> tuple[str, ...]:
 
 
 def swap(function: FunctionType, record: Callable[..., Any], original: FunctionType) -> CodeType:
-    """Let `function` call `record` with its parameters, or `original` under dynamo; gives back the old code."""
+    """Let `function` call `record` with its parameters, or run its old code under dynamo; gives back the old code.
+
+    Dynamo may look into the function, and the function may be sent to another process as it is written. So dynamo
+    meets nothing but old code and a question to torch, which is imported where the function cannot see it.
+    Whoever pickles the new code gets `original` in place of `record`.
+    """
     old = function.__code__
-    function.__code__ = _trampoline(old, record, original)
+    seen = function.__globals__.get("torch") is torch and "torch" not in (*old.co_varnames, *old.co_freevars)
+    name = "torch" if seen else _TORCH
+    body = ("" if seen else f"import torch as {name}; ") + _BODY.format(torch=name)
+    new = _trampoline(old, body, _Recorder(record, original))
+    pass_over(new)
+    function.__code__ = new
     return old
 
 
-def _trampoline(code: CodeType, record: Callable[..., Any], original: FunctionType) -> CodeType:
-    """Code of the same parameters and free variables that passes everything on; all of it on the `def` line."""
+class _Recorder(partial[Any]):
+    """A recorder among the constants of code; pickled as the function that it stands before."""
+
+    def __new__(cls, record: Callable[..., Any], original: FunctionType) -> Self:
+        found = super().__new__(cls, record)
+        found.__dict__["original"] = original
+        return found
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.__dict__["original"], "__call__")
+
+
+def _trampoline(code: CodeType, body: str, record: Callable[..., Any]) -> CodeType:
+    """Code of the same parameters and free variables that passes everything on; all of it on the `def` line.
+
+    In `body`, which ends with what is called, the string 'record' becomes `record` and the lambda's code `code`.
+    """
+    parameters, passed = _signature(code)
+    free = ", ".join(code.co_freevars)
+    kept = f"({free},)" if free else "None"
+    source = (
+        f"def outer({free}):\n"
+        f" def {code.co_name}({', '.join(parameters)}): {body.replace('FREE', kept)}({', '.join(passed)})\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # the string that is called is replaced below
+        module = compile(source, code.co_filename, "exec")
+    outer = next(const for const in module.co_consts if isinstance(const, CodeType))
+    inner = next(const for const in outer.co_consts if isinstance(const, CodeType))
+    return inner.replace(
+        co_consts=tuple(
+            code if isinstance(const, CodeType) else record if const == _RECORD else const for const in inner.co_consts
+        ),
+        co_firstlineno=code.co_firstlineno,
+        co_name=code.co_name,
+        co_qualname=code.co_qualname,
+    )
+
+
+def _signature(code: CodeType) -> tuple[list[str], list[str]]:
+    """The parameters of a function, and how they are passed on."""
     names = code.co_varnames
     positional, keyword_only = code.co_argcount, code.co_kwonlyargcount
     parameters = list(names[:positional])
@@ -64,19 +120,4 @@ def _trampoline(code: CodeType, record: Callable[..., Any], original: FunctionTy
     if code.co_flags & _VARKEYWORDS:
         parameters.append("**" + names[rest])
         passed.append("**" + names[rest])
-    body = f"return ('original' if 'compiling'() else 'record')({', '.join(passed)})"
-    free = ", ".join(code.co_freevars)
-    closure = f"({free},) if False else None; " if free else ""
-    source = f"def outer({free}):\n def {code.co_name}({', '.join(parameters)}): {closure}{body}\n"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # the strings that are called are replaced below
-        module = compile(source, code.co_filename, "exec")
-    outer = next(const for const in module.co_consts if isinstance(const, CodeType))
-    inner = next(const for const in outer.co_consts if isinstance(const, CodeType))
-    replaced = {"original": original, "record": record, "compiling": is_dynamo_compiling}
-    return inner.replace(
-        co_consts=tuple(replaced.get(const, const) if isinstance(const, str) else const for const in inner.co_consts),
-        co_firstlineno=code.co_firstlineno,
-        co_name=code.co_name,
-        co_qualname=code.co_qualname,
-    )
+    return parameters, passed

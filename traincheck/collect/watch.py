@@ -9,6 +9,7 @@ from traincheck.collect.calls import Identify, Watch
 from traincheck.collect.functions import Followed, Functions
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.trampoline import clone, swap
+from traincheck.collect.untraced import something_compiled
 
 _FRAMES_OF_SWAPPED = 3
 """From `Calls.enter` up: the recorder, the trampoline, the caller."""
@@ -56,16 +57,20 @@ class Watcher:
         """Record when calls of a function ran: as `name`, or as a method of what is derived from `owner`."""
         if id(function) in self._swapped:
             return
-        followed = Followed(function, owner, asked)
+        followed = Followed(function, name, owner, asked)
+        if something_compiled():
+            self.functions.leave_out(followed)
+            return
         if owner is None:
-            self.functions.named(followed, name)
+            self.functions.named(followed)
         original = clone(function)
         record = self.functions.recorder(followed, original)
         self._swapped[id(function)] = (function, swap(function, record, original), original)
 
     def release(self, function: FunctionType) -> None:
-        """Give a function its own code back for the rest of the run."""
-        function.__code__ = self._swapped[id(function)][1]
+        """Give a function its own code back for the rest of the run, where that costs nothing."""
+        if not something_compiled():
+            function.__code__ = self._swapped[id(function)][1]
 
     def original(self, function: FunctionType) -> FunctionType:
         """What does the work of a function that may have been swapped."""

@@ -1,0 +1,47 @@
+"""Functions whose code was swapped look, take arguments and travel as before."""
+
+import inspect
+from typing import Any
+
+from traincheck.collect.trampoline import clone, swap
+
+
+def made(unit: int) -> Any:
+    def power(base: int, /, exponent: int = 2, *more: int, scale: int = 1, **named: int) -> tuple[Any, ...]:
+        """A docstring."""
+        return base**exponent * scale * unit, more, named
+
+    return power
+
+
+def test_a_function_of_every_kind_of_parameter() -> None:
+    function = made(10)
+    calls = []
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return original(*args, **kwargs)
+
+    plain, original = made(10), clone(function)
+    old = swap(function, record, original)
+    for args, kwargs in [((3,), {}), ((3, 1, 7, 8), {"scale": 2, "other": 5}), ((2,), {"exponent": 5})]:
+        assert function(*args, **kwargs) == plain(*args, **kwargs)
+    assert calls[0] == ((3, 2), {"scale": 1})
+    assert inspect.signature(function) == inspect.signature(plain)
+    assert inspect.getsource(function) == inspect.getsource(plain)
+    assert (function.__name__, function.__qualname__) == (plain.__name__, plain.__qualname__)
+    function.__code__ = old
+    assert function(3) == plain(3)
+    assert len(calls) == 3
+
+
+def test_code_that_is_pickled_by_value_leaves_the_recorder_behind() -> None:
+    function = made(1)
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("there is nothing to record elsewhere")
+
+    swap(function, record, clone(function))
+    (sent,) = [const for const in function.__code__.co_consts if callable(const)]
+    call, arguments = sent.__reduce_ex__(4)
+    assert call(*arguments)(3) == (9, (), {})
