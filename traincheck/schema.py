@@ -210,9 +210,10 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             _relation(
                 "stored",
                 "call:call place:name name:name owner:object variable:variable dtype:dtype shape:shape class:class "
-                "fingerprint:fingerprint taken:seq outdated:flag",
+                "fingerprint:fingerprint taken:seq outdated:flag earlier:flag",
                 "a tensor that a call saves or loads, in a container at some place; owner and variable say whose it is "
-                "by name, taken when a state_dict() gave it out; outdated: it is the model's, changed since",
+                "by name, taken when a state_dict() gave it out; outdated: it is the model's, changed since; "
+                "earlier: what it is saved with is, as a whole, a state that was given out before",
             ),
             _relation(
                 "live",

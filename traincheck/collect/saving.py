@@ -13,11 +13,11 @@ from traincheck.collect.discovery import persistent_tensors
 from traincheck.collect.fingerprint import measured
 from traincheck.collect.imports import when_imported
 from traincheck.collect.monitor import Monitor
-from traincheck.collect.objects import Numbered
 from traincheck.collect.owners import Container, Owners, containers_of, same_memory
+from traincheck.collect.snapshots import Snapshots
 from traincheck.collect.summaries import dtype_name, shape_text
 from traincheck.collect.watch import Watcher
-from traincheck.trace.layout import STORED_HASHED, STORED_LIVE, STORED_MOVES, STORED_OUTDATED
+from traincheck.trace.layout import STORED_EARLIER, STORED_HASHED, STORED_LIVE, STORED_MOVES, STORED_OUTDATED
 
 _SAFETENSORS = "safetensors.torch"
 _WHOLE = "."
@@ -34,7 +34,7 @@ class Saving:
         self._watcher = watcher
         self._wanted = monitor.needs.stored
         self._given: dict[int, Container] = {}
-        self._taken = Numbered(monitor.buffers.next_id)
+        self._snapshots = Snapshots(monitor.variables)
 
     def install(self) -> None:
         """Watch what writes and reads files."""
@@ -70,17 +70,14 @@ class Saving:
         self._watcher.function(function, name, watch)
 
     def _remember(self, thread: Thread, opened: Open, module: Any, state: Any) -> None:
-        """Note when each tensor of a state dict was taken: it is a view, and moves with the model."""
         if self._wanted and isinstance(state, Mapping):
-            for tensor in state.values():
-                if isinstance(tensor, torch.Tensor) and self._monitor.variables.find(tensor) is None:
-                    self._taken.add(tensor)
+            self._snapshots.remember(module, state, opened.enter)
 
     def _saves(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         if not self._wanted:
             return
         whole, values = containers_of(items[0]), _Values()
-        matches = Owners(self._monitor.variables.modules(), values.equal).matches(whole)
+        matches = Owners(self._modules(whole), values.equal).matches(whole)
         owned = set()
         for container, module, names in matches:
             self._write_stored(opened.enter, container, module, names, values)
@@ -100,28 +97,41 @@ class Saving:
         if opened.enter in self._given:
             self._write_live(opened.enter, "", module, _Values())
 
+    def _modules(self, saved: Container) -> list[Module]:
+        """The modules whose state may be saved: all that are alive, and those that gave out what is saved."""
+        found = {id(module): module for module in self._monitor.variables.modules()}
+        for tensor in saved.tensors.values():
+            giver = self._snapshots.giver(tensor)
+            if giver is not None:
+                found[id(giver)] = giver
+        return list(found.values())
+
     def _write_stored(
         self, call: int, container: Container, owner: Module | None, names: Mapping[str, str], values: "_Values"
     ) -> None:
         """The tensors of a container; `names` are the owner's, by key, for those that are its."""
         live = {} if owner is None else {name: tensor for _, name, tensor in persistent_tensors(owner)}
+        earlier = STORED_EARLIER if self._is_earlier(container, names, live, values) else 0
         for key, tensor in container.tensors.items():
             held = live.get(names[key]) if key in names else None
-            taken = self._moment(tensor)
+            flags = earlier | (STORED_OUTDATED if held is not None and self._is_outdated(tensor, held) else 0)
             self._write(
                 call, container.place, names.get(key, key), tensor, values,
-                owner=owner if key in names else None, held=held, taken=taken,
-                flags=STORED_OUTDATED if held is not None and self._outdated(tensor, held, taken) else 0,
+                owner=owner if key in names else None, held=held, flags=flags, taken=self._snapshots.moment(tensor),
             )  # fmt: skip
 
-    def _moment(self, tensor: torch.Tensor) -> int:
-        """When a state_dict gave `tensor` out; NULL for what none did."""
-        entry = self._taken.known.get(id(tensor))
-        return entry[1] if entry is not None and entry[0]() is tensor else NULL
+    def _is_earlier(
+        self, container: Container, names: Mapping[str, str], live: Mapping[str, torch.Tensor], values: "_Values"
+    ) -> bool:
+        """Whether the container is, as a whole, a state that the model has left since it gave it out."""
+        saved = {names[key]: values(tensor)[0] for key, tensor in container.tensors.items() if key in names}
+        now = {name: values(tensor)[0] for name, tensor in live.items()}
+        return saved != now and self._snapshots.knows(saved)
 
-    def _outdated(self, tensor: torch.Tensor, held: torch.Tensor, taken: int) -> bool:
-        """Whether `tensor` is no copy of `held`, which has changed since it was taken."""
-        return taken != NULL and taken < self._monitor.variables.last_change(held) and same_memory(tensor, held)
+    def _is_outdated(self, tensor: torch.Tensor, held: torch.Tensor) -> bool:
+        """Whether `tensor` is no copy of `held`, which has changed since it was given out."""
+        taken = self._snapshots.moment(tensor)
+        return taken is not None and taken < self._monitor.variables.last_change(held) and same_memory(tensor, held)
 
     def _write_live(self, call: int, place: str, module: Module, values: "_Values") -> None:
         for kind, name, tensor in persistent_tensors(module):
@@ -130,7 +140,7 @@ class Saving:
 
     def _write(
         self, call: int, place: str, name: str, tensor: torch.Tensor, values: "_Values", *,
-        owner: Module | None, held: torch.Tensor | None, flags: int, taken: int = NULL, kind: str | None = None,
+        owner: Module | None, held: torch.Tensor | None, flags: int, taken: int | None = None, kind: str | None = None,
     ) -> None:  # fmt: skip
         """One row, of a tensor that is the owner's `held` by name."""
         variable = None if held is None else self._monitor.variables.find(held)
@@ -139,9 +149,9 @@ class Saving:
         intern = self._monitor.buffers.names
         self._monitor.buffers.add(
             "stored", call, NULL if owner is None else self._monitor.objects.number(owner),
-            NULL if variable is None else variable.ids[0], token, taken, seen, intern(place or _WHOLE), intern(name),
-            intern.optional(kind), intern(dtype_name(tensor.dtype)), intern(shape_text(tensor.shape)),
-            intern.optional(value), flags | (STORED_HASHED if seen else 0),
+            NULL if variable is None else variable.ids[0], token, NULL if taken is None else taken, seen,
+            intern(place or _WHOLE), intern(name), intern.optional(kind), intern(dtype_name(tensor.dtype)),
+            intern(shape_text(tensor.shape)), intern.optional(value), flags | (STORED_HASHED if seen else 0),
         )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from traincheck.dsl.syntax import (
 )
 from traincheck.schema import RELATIONS
 
+# Columns of checkpoints that follow from changes of variables.
+_OF_CHANGES = {"live": ("moves",), "stored": ("outdated", "earlier")}
 # Features that every recorded call and step has anyway.
 _FREE_FEATURES = frozenset({"stage", "position", "phase"})
 _RANGE = ("minimum", "maximum")
@@ -130,8 +132,8 @@ class _Scan:
         self.relations.add(atom.relation)
         if atom.relation in self.attrs:
             self.attrs[atom.relation].add(_column(atom, "attr", values) or "*")
-        if _mentions(atom, "moves") or _mentions(atom, "outdated"):
-            self.attrs["update"].add("data")  # these columns of checkpoints follow from changes
+        if any(_speaks_of(atom, column) for column in _OF_CHANGES.get(atom.relation, ())):
+            self.attrs["update"].add("data")
         if atom.relation == "state":
             self.points.add(_column(atom, "point", values) or "*")
             self.ranges |= any(_speaks_of(atom, column) for column in _RANGE)
@@ -162,11 +164,6 @@ def _columns(atom: Atom, checked: Checked) -> Iterator[tuple[str, Term]]:
     if relation is not None:
         for name, term in atom.named:
             yield relation.columns[relation.index(name)].sort, term
-
-
-def _mentions(atom: Atom, column: str) -> bool:
-    columns = [known.name for known in RELATIONS[atom.relation].columns]
-    return column in columns[: len(atom.positional)] or column in dict(atom.named)
 
 
 def _column(atom: Atom, column: str, values: Mapping[str, object]) -> str | None:

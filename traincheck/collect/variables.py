@@ -10,7 +10,7 @@ from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.discovery import Modules, named_tensors, unwrap
 from traincheck.collect.objects import Objects
 from traincheck.collect.summaries import dtype_name, shape_text
-from traincheck.collect.table import Table, Variable
+from traincheck.collect.table import UNSEEN, Table, Variable
 
 _PLACEHOLDER = "optimizer"
 """First word of the names of tensors that an optimizer holds and no module does."""
@@ -88,6 +88,11 @@ class Variables:
         """The call in which the values of `tensor` were last seen to change; NULL when there was none."""
         variable = self.find(tensor)
         return NULL if variable is None else self.table.data.calls[variable.index]
+
+    def last_print(self, tensor: torch.Tensor) -> int:
+        """The fingerprint of the values of `tensor` when they were last looked at; UNSEEN when they never were."""
+        variable = self.find(tensor)
+        return UNSEEN if variable is None else self.table.data.prints[variable.index]
 
     def called(self, module: Module) -> None:
         """A module's forward was entered from outside any other's: scan the root it belongs to if anything moved."""

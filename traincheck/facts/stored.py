@@ -5,7 +5,7 @@ from typing import Any
 
 from traincheck import values
 from traincheck.facts.raw import Ints, RawProcess
-from traincheck.trace.layout import STORED_HASHED, STORED_LIVE, STORED_MOVES, STORED_OUTDATED
+from traincheck.trace.layout import STORED_EARLIER, STORED_HASHED, STORED_LIVE, STORED_MOVES, STORED_OUTDATED
 
 Columns = dict[str, Any]
 Texts = Callable[[RawProcess, Any], Any]
@@ -14,7 +14,12 @@ Texts = Callable[[RawProcess, Any], Any]
 def stored(process: RawProcess, texts: Texts) -> Columns:
     """Relation `stored`."""
     rows = _rows(process, live=False)
-    return {**_shared(process, rows, texts), "taken": rows["taken"], "outdated": _flags(rows, STORED_OUTDATED)}
+    return {
+        **_shared(process, rows, texts),
+        "taken": rows["taken"],
+        "outdated": _flags(rows, STORED_OUTDATED),
+        "earlier": _flags(rows, STORED_EARLIER),
+    }
 
 
 def live(process: RawProcess, texts: Texts) -> Columns:

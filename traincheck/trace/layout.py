@@ -136,9 +136,11 @@ STORED_HASHED = 2
 """Flag of a row of `stored`: its fingerprint was taken."""
 STORED_OUTDATED = 4
 """Flag of a row of `stored`: it is the model's own tensor, and has changed since `taken`."""
-
 STORED_MOVES = 8
 """Flag of a row of `stored`: the last optimizer step changed it."""
+STORED_EARLIER = 16
+"""Flag of a row of `stored`: what it is saved with is, as a whole, a state that the model was in before."""
+
 STOPPED = "stopped"
 """Key of a row of `process` that says why recording ended before its process did; such a process has no `MARK_END`."""
 STOPPED_BY_FAILURE, STOPPED_BY_CHECKER = "an internal error", "its checker"
