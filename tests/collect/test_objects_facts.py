@@ -69,9 +69,8 @@ def test_changes_of_hyperparameters_and_whose_they_are(facts: Facts) -> None:
 
 def test_a_method_that_a_class_overrides_is_known_uncalled(facts: Facts) -> None:
     method = "torch.nn.modules.module.Module.train"
-    assert rows(facts, "overrides", super=method) == [
-        {"type": "__main__.Wrapper", "sub": "__main__.Base.train", "super": method}
-    ]
+    assert {"type": "train.Wrapper", "sub": "train.Base.train", "super": method} in rows(facts, "overrides")
+    assert not [row for row in rows(facts, "overrides", super=method) if row["type"].startswith("torch.")]
     assert not [row for row in rows(facts, "call") if row["api"].endswith(".train")]
 
 

@@ -122,7 +122,7 @@ def test_loading_is_compared_by_name(tmp_path: Path) -> None:
         print(len(other.load_state_dict(wrapped, strict=False).unexpected_keys))
         """,
     )
-    api = "__main__.Net.load_state_dict"
+    api = "train.Net.load_state_dict"
     given = {row["name"]: row["fingerprint"] for row in of_call(facts, "stored", 0, api)}
     assert given == {row["name"]: row["fingerprint"] for row in of_call(facts, "live", 0, api)}
     assert set(given) == set(STATE)
@@ -145,7 +145,7 @@ def test_a_failed_load_leaves_no_values(tmp_path: Path) -> None:
         model.load_state_dict(model.state_dict())
         """,
     )
-    api = "__main__.Net.load_state_dict"
+    api = "train.Net.load_state_dict"
     assert rows(facts, "call", api=api)[0]["outcome"] == "raised"
     assert (len(of_call(facts, "stored", 0, api)), len(of_call(facts, "live", 0, api))) == (1, 0)
     assert len(of_call(facts, "live", 1, api)) == len(STATE)

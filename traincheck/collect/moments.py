@@ -42,5 +42,5 @@ class Moments:
         for number in numbers:
             self._buffers.add(
                 "states", number, seq, seen, math.nan if norm == UNMEASURED else norm, names(attr),
-                names.optional(kind), NULL, _AFTER_STEP, seen != ABSENT,
+                names.optional(kind), NULL, _AFTER_STEP, seen != ABSENT, math.nan, math.nan,
             )  # fmt: skip
