@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from traincheck.dsl.declare import PERSONAS
+from traincheck.errors import one_line
 
 engine_option = click.option(
     "--engine",
@@ -51,12 +52,17 @@ rules_option = click.option(
 traces_argument = click.argument("traces", nargs=-1, required=True, type=click.Path(path_type=Path))
 
 
+def say(message: str, err: bool = False) -> None:
+    """One line; names in it may hold line breaks and what controls a terminal."""
+    click.echo(one_line(message), err=err)
+
+
 def progress(message: str) -> None:
     """Say how far long work is, on standard error, and only to a person."""
     if sys.stderr.isatty():
-        click.echo(f"traincheck: {message}", err=True)
+        say(f"traincheck: {message}", err=True)
 
 
 def warn(message: str) -> None:
     """A warning in one line on standard error."""
-    click.echo(f"traincheck: warning: {message}", err=True)
+    say(f"traincheck: warning: {message}", err=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from traincheck.cli.common import rules_option
+from traincheck.cli.common import rules_option, say
 from traincheck.dsl.load import load_rules
 from traincheck.dsl.page import page
 from traincheck.errors import UsageError
@@ -25,6 +25,12 @@ def command(subject: str, violation: str | None, rule_paths: tuple[str, ...]) ->
     """
     if Path(subject).is_file() or subject.endswith(".json"):
         _explain_violation(Path(subject), violation)
+    elif Path(subject).is_dir():
+        raise UsageError(
+            "a folder, not a report",
+            where=subject,
+            next_step="'traincheck check TRACE --explain' explains what is violated in a trace",
+        )
     elif violation is not None:
         raise UsageError(f"'{subject}' is no report", next_step="an ID goes with a JSON report")
     else:
@@ -43,7 +49,7 @@ def _explain_violation(report: Path, violation: str | None) -> None:
 
         print_told(head, story, Console(highlight=False))
         return
-    click.echo(head)
+    say(head)
     for told in story:
         for line in told.lines(1):
             click.echo(line)

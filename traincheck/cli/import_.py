@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from traincheck.cli.common import progress, warn
+from traincheck.cli.common import progress, say, warn
 from traincheck.dsl.load import load_rules
 from traincheck.dsl.printer import print_file
 from traincheck.files import write_whole
@@ -31,7 +31,7 @@ def trace(source: Path, output: Path, jobs: int | None) -> int:
     for line in summary.warnings:
         warn(line)
     doubled = f", {summary.duplicates} of them twice" if summary.duplicates else ""
-    click.echo(f"{output}: {summary.records} records of {summary.processes} processes{doubled}", err=True)
+    say(f"{output}: {summary.records} records of {summary.processes} processes{doubled}", err=True)
     return 0
 
 
@@ -46,5 +46,6 @@ def invariants(source: Path, output: Path) -> int:
         warn(line)
     for line in found.left_out:
         warn(f"left out: {line}")
-    click.echo(f"{output}: {found.kept} of {found.read} invariants, {len(found.left_out)} lines left out", err=True)
-    return 0 if found.kept or not found.read else _EXIT_NOTHING
+    left_out = f"{len(found.left_out)} line{'' if len(found.left_out) == 1 else 's'} left out"
+    say(f"{output}: {found.kept} of {found.read} invariants, {left_out}", err=True)
+    return 0 if found.kept or not (found.read or found.left_out) else _EXIT_NOTHING

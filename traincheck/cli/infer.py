@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from traincheck.cli.common import engine_option, persona_option, progress, rules_option, traces_argument, warn
+from traincheck.cli.common import engine_option, persona_option, progress, rules_option, say, traces_argument, warn
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.declare import PERSONAS, suits
@@ -97,8 +97,8 @@ def command(
     write_whole(evidence_path(target), dump(runs, digests))
     if why_not:
         for line in sorted(_reasons(learned, persona)):
-            click.echo(line)
-    click.echo(
+            say(line)
+    say(
         f"{target}: {counted(len(written), 'invariant')} ({_by_persona(learned, persona)}) from "
         f"{counted(len(runs), 'run')}, {counted(len(learned.dropped), 'hypothesis', 'hypotheses')} dropped",
         err=True,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from traincheck.check.verdict import Violation
 from traincheck.cli.choosing import Choice
+from traincheck.cli.common import say
 from traincheck.dsl.checker import Checked
 from traincheck.report.text import shown_place
 
@@ -34,7 +33,7 @@ class Teller:
         for violation in new:
             invariant = violation.law.invariant
             where = shown_place(violation.first)
-            click.echo(f"traincheck: {invariant.severity}: {invariant.title}: {where} [{violation.law.id}]", err=True)
+            say(f"traincheck: {invariant.severity}: {invariant.title}: {where} [{violation.law.id}]", err=True)
         self.told += new
         if self._explain and facts:
             from traincheck.explain import explain_violations  # loads the reference engine, which only this needs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from traincheck.cli.common import engine_option
+from traincheck.cli.common import engine_option, say
 from traincheck.datalog.engine import engine_named
 from traincheck.dsl import catalog
 from traincheck.dsl.checker import problems
@@ -70,7 +70,7 @@ def check_rules(files: Sequence[str]) -> int:
     bad = {(error.where or "").rsplit(":", 2)[0] for error in errors}  # where is path:line:column
     for file in parsed:
         if file.path not in bad and Path(file.path).resolve() in asked:
-            click.echo(f"{file.path}: ok, {catalog.count(file)}")
+            say(f"{file.path}: ok, {catalog.count(file)}")
     return 2 if errors else 0
 
 

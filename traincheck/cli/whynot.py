@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from traincheck.check.law import Law
-from traincheck.cli.common import warn
+from traincheck.cli.common import say, warn
 from traincheck.datalog.engine import Engine
 from traincheck.dsl.checker import Checked
 from traincheck.dsl.declare import did_you_mean
@@ -31,6 +31,6 @@ def tell_why_not(
             warn(line)
         for name in wanted:
             law = every[name]
-            click.echo(f"{law.invariant.title} [{law.id}] in {trace}")
+            say(f"{law.invariant.title} [{law.id}] in {trace}")
             for told in why_not(checked, law, facts, engine):
                 click.echo("\n".join(told.lines(1)))

@@ -72,7 +72,8 @@ def _pack(name: str) -> Iterator[Path]:
             yield file
     known = sorted({*packs, *(pack.rpartition("/")[0] for pack in packs if "/" in pack)})
     if name not in known:
-        advice = did_you_mean(name, known) or f"shipped packs are {', '.join(known)}"
+        packs_named = ", ".join(pack for pack in known if "/" not in pack)
+        advice = did_you_mean(name, known) or f"name a file, a folder, or a shipped pack: {packs_named}"
         raise UsageError("no such rule file, folder or shipped pack", where=name, next_step=advice)
 
 

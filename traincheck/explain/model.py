@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from traincheck.datalog.program import ConstantValue
+from traincheck.errors import one_line
 
 Value = ConstantValue | None
 Kind = Literal["fact", "derived", "absence", "comparison", "count", "precondition"]
@@ -45,7 +46,7 @@ class Told:
 
     def lines(self, depth: int = 0) -> Iterator[str]:
         """The line and those under it, each level indented by two."""
-        yield "  " * depth + self.text
+        yield "  " * depth + one_line(self.text)
         for child in self.children:
             yield from child.lines(depth + 1)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from traincheck.check.verdict import Report, Violation
+from traincheck.errors import one_line
 from traincheck.report.sites import in_order, split_site
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ def _annotation(violation: Violation, explanations: Mapping[str, Explanation]) -
     properties = {"title": f"TrainCheck {law.id}"}
     if (place := split_site(violation.first.site)) is not None:
         properties = {"file": place[0], "line": str(place[1]), **properties}
-    message = law.invariant.title
+    lines = [law.invariant.title]
     if law.id in explanations:
-        message += f"\n{explanations[law.id].what}"
+        lines.append(explanations[law.id].what)
     if law.next:
-        message += f"\nnext: {law.next}"
-    written = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
+        lines.append(f"next: {law.next}")
+    written = ",".join(f"{name}={_escaped(one_line(value), ':,')}" for name, value in properties.items())
+    message = "\n".join(map(one_line, lines))
     return f"::{_COMMANDS[law.invariant.severity]} {written}::{_escaped(message)}"
 
 

@@ -11,6 +11,7 @@ import jinja2
 
 from traincheck.check.findings import Finding, findings
 from traincheck.check.verdict import Report, Violation
+from traincheck.errors import one_line
 from traincheck.report.text import extent, shown_place
 from traincheck.report.timeline import timeline
 
@@ -42,8 +43,15 @@ class _Shown:
 def render(report: Report, explanations: Mapping[str, Explanation]) -> str:
     """The page."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_finalize
+    )
     return environment.get_template(_TEMPLATE).render(_content(report, explanations)) + "\n"
+
+
+def _finalize(value: object) -> object:
+    """Names that hold line breaks or what turns the writing direction are shown as escapes, too."""
+    return one_line(value) if type(value) is str else value
 
 
 def _content(report: Report, explanations: Mapping[str, Explanation]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from traincheck.check.law import Law
 from traincheck.check.verdict import Report
+from traincheck.errors import one_line
 from traincheck.report.sites import in_order, split_site
 from traincheck.report.text import shown_place
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from traincheck.explain import Explanation
 
 __all__ = ["render"]
-
-_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(report: Report, explanations: Mapping[str, Explanation]) -> str:
@@ -34,7 +32,7 @@ def render(report: Report, explanations: Mapping[str, Explanation]) -> str:
         failure = ET.SubElement(case, "failure", {"type": violation.law.invariant.severity, "message": title})
         lines = [f"first at {shown_place(violation.first)}"]
         if (explanation := explanations.get(violation.law.id)) is not None:
-            lines = [explanation.what, *lines, *explanation.lines()]
+            lines = [one_line(explanation.what), *lines, *explanation.lines()]
         if violation.law.next:
             lines.append(f"next: {violation.law.next}")
         failure.text = _clean("\n".join(lines))
@@ -54,5 +52,5 @@ def _case(suite: ET.Element, law: Law, site: str | None) -> ET.Element:
 
 
 def _clean(text: str) -> str:
-    """Without the characters that XML cannot hold."""
-    return _UNPRINTABLE.sub("\ufffd", text)
+    """The text with escapes for the characters that nobody can see, some of which XML cannot hold."""
+    return "\n".join(map(one_line, text.split("\n")))

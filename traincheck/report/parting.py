@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from traincheck.check.parting import Difference, Parting
+from traincheck.errors import one_line
 from traincheck.report.json import SCHEMA_VERSION, json_text
 
 __all__ = ["parting_json", "parting_text"]
@@ -20,7 +21,7 @@ def parting_json(parting: Parting, left: str, right: str) -> str:
 
 def parting_text(parting: Parting, left: str, right: str) -> str:
     """The first difference in a few lines, then how much differs after it."""
-    return "".join(f"{line}\n" for line in _lines(parting, left, right))
+    return "".join(f"{one_line(line)}\n" for line in _lines(parting, left, right))
 
 
 def _lines(parting: Parting, left: str, right: str) -> Iterator[str]:

@@ -22,7 +22,9 @@ def read_report(path: Path) -> Document:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read: {error.strerror}", where=str(path)) from error
+        raise UsageError(
+            f"cannot read: {error.strerror}", where=str(path), next_step="name a file that 'check --format json' wrote"
+        ) from error
     except ValueError as error:
         raise UsageError("not a JSON report", where=str(path), next_step="traincheck check --format json") from error
     if not isinstance(document, dict) or not isinstance(document.get("violations"), list):

@@ -10,6 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from traincheck.check.verdict import Report
+from traincheck.errors import one_line
 from traincheck.report.text import blocks, closing
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _LABELS = ("next:", "known:", "because:", "expected:", "nearest:", "also near:",
 def print_report(report: Report, explanations: Mapping[str, Explanation], console: Console) -> None:
     """Print the findings as trees, then the verdict."""
     for head, parts in blocks(report, explanations):
-        severity, _, title = head.partition(": ")
+        severity, _, title = one_line(head).partition(": ")
         tree = Tree(Text.assemble((severity, _STYLES[severity]), ": ", (title, "bold")), guide_style="dim")
         branch = tree
         for part in parts:
@@ -43,7 +44,7 @@ def print_report(report: Report, explanations: Mapping[str, Explanation], consol
 
 def print_told(head: str, story: tuple[Told, ...], console: Console) -> None:
     """Print one story under a headline."""
-    tree = Tree(Text(head, "bold"), guide_style="dim")
+    tree = Tree(Text(one_line(head), "bold"), guide_style="dim")
     for told in story:
         _grow(tree, told)
     console.print(tree)
@@ -56,6 +57,7 @@ def _grow(tree: Tree, told: Told) -> None:
 
 
 def _styled(text: str) -> Text:
+    text = one_line(text)
     for mark, style in _MARKS.items():
         if text.startswith(mark):
             return Text.assemble((mark, style), text[len(mark) :])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from traincheck.check.findings import Finding, findings
 from traincheck.check.verdict import Place, Report, Violation
+from traincheck.errors import one_line
 
 if TYPE_CHECKING:
     from traincheck.explain import Explanation, Told
@@ -26,9 +27,9 @@ def render(report: Report, explanations: Mapping[str, Explanation]) -> str:
 
 def _lines(report: Report, explanations: Mapping[str, Explanation]) -> Iterator[str]:
     for head, parts in blocks(report, explanations):
-        yield head
+        yield one_line(head)
         for part in parts:
-            yield from [f"  {part}"] if isinstance(part, str) else part.lines(1)
+            yield from [f"  {one_line(part)}"] if isinstance(part, str) else part.lines(1)
         yield ""
     yield from closing(report)
 
@@ -71,7 +72,8 @@ def closing(report: Report) -> Iterator[str]:
         f"of {total} invariants; {report.facts} facts in {report.seconds:.1f} s"
     )
     if not report.checked:
-        yield "nothing was checked: no invariant speaks of what this trace contains"
+        reason = "no invariant speaks of what this trace contains" if total else "there is no invariant to check"
+        yield f"nothing was checked: {reason}"
 
 
 def extent(violation: Violation) -> str:
@@ -112,4 +114,4 @@ def shown_place(place: Place) -> str:
         parts.append(f"on '{place.variable}'")
     if place.site is not None:
         parts.append(f"called from {place.site}")
-    return ", ".join(parts) or "the run as a whole"
+    return one_line(", ".join(parts)) or "the run as a whole"
