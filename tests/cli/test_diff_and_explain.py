@@ -67,3 +67,10 @@ def test_a_rule_has_a_page(shell: Shell) -> None:
     assert places == sorted(places)
     assert shell("explain", "does")[1] == shell("rules", "show", "does")[1]
     assert "no rule, template" in shell.refuses("explain", "nothing_like_it")
+
+
+def test_a_damaged_report_is_refused(shell: Shell, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    for violations in ([1], [{}], [{"invariant": "a", "title": "t", "severity": "error"}]):
+        report.write_text(json.dumps({"schema_version": 1, "violations": violations}))
+        assert "a damaged report" in shell.refuses("explain", report)

@@ -38,7 +38,21 @@ def read_report(path: Path) -> Document:
 
 
 def stored_story(document: Document, wanted: str | None, where: str) -> tuple[str, tuple[Told, ...]]:
-    """Headline and story of the violation with this id or beginning of one, or of the first one to read."""
+    """Headline and story of the violation with this id or beginning of one, or of the first one to read.
+
+    UsageError when there is none, or when the report is not as TrainCheck wrote it.
+    """
+    try:
+        return _story(document, wanted, where)
+    except (AttributeError, KeyError, TypeError) as error:  # a JSON file holds what its editor left there
+        raise UsageError(
+            f"a damaged report: {type(error).__name__} at {error}",
+            where=where,
+            next_step="write it again with 'check --explain --format json'",
+        ) from error
+
+
+def _story(document: Document, wanted: str | None, where: str) -> tuple[str, tuple[Told, ...]]:
     violation = _chosen(document, wanted, where)
     head = f"{violation['severity']}: {violation['title']} [{violation['invariant']}]"
     first = Told(f"first at {shown_place(Place(**violation['first']))}")
