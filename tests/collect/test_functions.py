@@ -228,3 +228,18 @@ def test_what_is_asked_for_is_never_given_up(tmp_path: Path) -> None:
     assert counted["train.loss_of"] == counted["helpers.fails"] == 0
     assert counted["train.Net.__init__"] == 0  # what rules ask of all constructors is about those of torch
     assert counted["torch.optim.sgd.SGD.__init__"] == 1
+
+
+def test_a_function_that_nothing_calls_is_recorded(tmp_path: Path) -> None:
+    """What Python itself calls at its end has no frame below it."""
+    facts = collect(tmp_path, """
+        import atexit
+        def farewell():
+            print("done")
+        atexit.register(farewell)
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loss_of(model).backward()
+        optimizer.step()
+        """)
+    assert [row["outcome"] for row in rows(facts, "process")] == ["ended"]

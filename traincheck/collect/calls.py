@@ -1,6 +1,5 @@
 """Records calls: what happens on the training thread around each call that is watched."""
 
-import sys
 import time
 from collections.abc import Callable
 from threading import get_ident
@@ -14,7 +13,7 @@ from traincheck.collect.contexts import Contexts
 from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
 from traincheck.collect.sampling import Gate
-from traincheck.collect.sites import Sites
+from traincheck.collect.sites import Sites, frame_above
 from traincheck.collect.summaries import Summaries, qualified
 from traincheck.trace.layout import LINK_RESULT
 
@@ -205,7 +204,7 @@ class Calls:
             described = NULL
         opened = tuple.__new__(Open, (
             enter, parent, at, number, api,
-            self._site(sys._getframe(depth), site, users) if self._wants_sites else NULL,
+            self._site(frame_above(depth), site, users) if self._wants_sites else NULL,
             self._context(training, thread.autocast) if self._wants_contexts else NULL,
             described, stage, training, in_forward, False,
         ))  # fmt: skip

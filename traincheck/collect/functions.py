@@ -5,7 +5,6 @@ parent, no stage is taken from it, and what becomes useless as a call leaves no 
 a little helper that is called all the time. Such a function is given up for the rest of the run, and the trace says so.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from threading import get_ident
@@ -19,6 +18,7 @@ from traincheck.collect.apis import Api, bind
 from traincheck.collect.buffers import NULL
 from traincheck.collect.calls import EVAL, INIT, RAISED, RETURNED, TRAIN, Thread
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.sites import frame_above
 from traincheck.collect.summaries import qualified
 from traincheck.trace.layout import FUNCTION_FOLLOWED, FUNCTION_UNRECORDED, LINK_RESULT
 
@@ -163,10 +163,10 @@ class Functions:
         entered = Entered(
             seq,
             time.time_ns(),
-            outer.enter if outer else NULL,
+            NULL if outer is None else outer.parent if outer.passing else outer.enter,
             number,
             api,
-            monitor.sites.find(sys._getframe(_DEPTH), outer.site if outer else None, True) if needs.sites else NULL,
+            monitor.sites.find(frame_above(_DEPTH), outer.site if outer else None, True) if needs.sites else NULL,
             monitor.contexts.current(training, thread.autocast) if needs.contexts else NULL,
             monitor.summaries.describe(api.args, names, items, seq, 0, False, False) if needs.args else NULL,
             outer.stage if outer else TRAIN if torch.is_grad_enabled() else EVAL,

@@ -143,6 +143,7 @@ class Monitor:
 
     def adopt(self, models: Iterable[Module], optimizers: Iterable[Optimizer]) -> None:
         """Things that were there before the collector was."""
+        self.look()
         for model in models:
             for module in model.modules():
                 self.modules.add(module)

@@ -88,3 +88,11 @@ class Sites:
         if main and os.path.realpath(main) == path:
             return Path(path).name
         return path
+
+
+def frame_above(depth: int) -> FrameType | None:
+    """The frame so many calls above the caller; None when there is none, as in what Python itself calls at its end."""
+    try:
+        return sys._getframe(depth + 1)
+    except ValueError:
+        return None
