@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -61,8 +62,28 @@ class Bench:
         self._run([*_traincheck("infer"), *references, "-o", str(self.learned)])
 
     def one(self, mode: str) -> dict[str, Any]:
-        """One run; what `digest.py` tells of it."""
-        trace, result = self.work / "trace", self.work / "result.json"
+        """One run; what `digest.py` tells of it, of rank 0 with the weights of all ranks."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        ranks = {"WORLD_SIZE": str(self.world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        started = [
+            subprocess.Popen(
+                self._command(mode, rank),
+                stdout=subprocess.DEVNULL,
+                env=self.environment | (ranks | {"RANK": str(rank)} if self.world > 1 else {}),
+            )
+            for rank in range(self.world)
+        ]
+        statuses = [process.wait() for process in started]
+        if any(statuses):
+            raise SystemExit(f"overhead: a run of {self.script} failed")
+        told = [json.loads((self.work / f"result-{rank}.json").read_text()) for rank in range(self.world)]
+        document: dict[str, Any] = {**told[0], "weights": [each["weights"] for each in told]}
+        return document
+
+    def _command(self, mode: str, rank: int) -> list[str]:
+        trace, result = self.work / f"trace-{rank}", self.work / f"result-{rank}.json"
         shutil.rmtree(trace, ignore_errors=True)
         program = [str(HERE / "digest.py"), str(result), str(self.script), *self.arguments]
         options = {
@@ -73,11 +94,7 @@ class Bench:
             "budget": ["-i", str(self.learned), "--budget", "2%"],
         }
         command = [sys.executable] if mode == "plain" else [*_traincheck("collect"), "-o", str(trace), *options[mode]]
-        self._run([*command, *program])
-        document: dict[str, Any] = json.loads(result.read_text())
-        if mode != "plain":
-            document["bytes"] = sum(file.stat().st_size for file in trace.rglob("*.arrow"))
-        return document
+        return [*command, *program]
 
     def _run(self, command: Sequence[str]) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=self.environment)

@@ -232,7 +232,9 @@ def test_what_is_asked_for_is_never_given_up(tmp_path: Path) -> None:
 
 def test_a_function_that_nothing_calls_is_recorded(tmp_path: Path) -> None:
     """What Python itself calls at its end has no frame below it."""
-    facts = collect(tmp_path, """
+    facts = collect(
+        tmp_path,
+        """
         import atexit
         def farewell():
             print("done")
@@ -241,5 +243,6 @@ def test_a_function_that_nothing_calls_is_recorded(tmp_path: Path) -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         loss_of(model).backward()
         optimizer.step()
-        """)
+        """,
+    )
     assert [row["outcome"] for row in rows(facts, "process")] == ["ended"]
