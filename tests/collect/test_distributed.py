@@ -302,7 +302,7 @@ import time
 
 def work(rank):
     dist.all_reduce(torch.ones(1))
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # whole: print may write the end of the line apart
     if rank == 0:
         dist.all_reduce(torch.ones(1))
     else:
@@ -318,14 +318,17 @@ def test_a_rank_that_hangs_is_seen_in_the_collective(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment(), start_new_session=True,
     ) as running:  # fmt: skip
         assert running.stdout is not None
-        ranks = [int(running.stdout.readline()) for _ in (0, 1)]
-        deadline = time.monotonic() + 120
-        while len(open_calls(tmp_path / "trace")) < 2 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        for rank in ranks:
-            os.kill(rank, signal.SIGKILL)
-        running.stdout.close()
-        assert running.wait(timeout=120) != 0
+        try:
+            ranks = [int(running.stdout.readline()) for _ in (0, 1)]
+            deadline = time.monotonic() + 120
+            while len(open_calls(tmp_path / "trace")) < 2 and time.monotonic() < deadline:
+                time.sleep(0.2)
+            for rank in ranks:
+                os.kill(rank, signal.SIGKILL)
+            assert running.wait(timeout=120) != 0
+        except BaseException:
+            os.killpg(running.pid, signal.SIGKILL)  # or we would wait for it for ever
+            raise
     found = open_calls(tmp_path / "trace")
     assert found == {(0, "[0, 1]", 1, "torch.distributed.all_reduce"), (1, "0 -> 1", 0, "torch.distributed.recv")}
 
