@@ -26,7 +26,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 COUNTED = ("error", "warning")
-HEADER = ("case", "fidelity", "found", "step", "fault at", "rank", "findings", "rule", "packs", "false")
+HEADER = (
+    "case", "fidelity", "the original", "found", "step", "fault at", "rank", "findings", "rule", "packs", "false",
+)  # fmt: skip
 
 
 @dataclass
@@ -61,8 +63,8 @@ class Row:
         step, at, rank = ("-" if number is None else str(number) for number in numbers)
         packs = self.pack_rule if self.packs else "-"
         return (
-            self.id, self.fidelity, found, step, at, rank, str(self.findings), self.template or "-", packs,
-            str(len(self.false)),
+            self.id, self.fidelity, self.original, found, step, at, rank, str(self.findings), self.template or "-",
+            packs, str(len(self.false)),
         )  # fmt: skip
 
 

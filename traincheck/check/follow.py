@@ -36,18 +36,21 @@ class Follower:
         told: Told = lambda _facts, _violations: None,
         checked: Callable[[int], None] = lambda _step: None,
         over: Callable[[], bool] | None = None,
+        main: int | None = None,
         interrupted: Callable[[], bool] = lambda: False,
         brisk: bool = False,
     ) -> None:
         """`told` gets the first violations of laws as they are found, with the facts of their steps if still there.
 
-        `checked` gets the step before which everything has been checked; `over` knows that the run has ended,
-        `interrupted` that following is to end before it. With `brisk` training waits for us.
+        `checked` gets the step before which everything has been checked; `over` knows that the run has ended, and so
+        does the last word of the process numbered `main`; `interrupted` says to end before. With `brisk` training
+        waits for us.
         """
         self._trace = trace
         self._incremental = incremental
         self._sources = sources
         self._told, self._checked, self._over, self._interrupted = told, checked, over, interrupted
+        self._main = str(main)
         self._pause = _BRISK if brisk else _PAUSE
         self._growing: GrowingTrace | None = None
         self._coverage = GrowingCoverage()
@@ -68,7 +71,7 @@ class Follower:
             if self._feed(growing) or growing.behind:
                 continue
             quiet = time.monotonic() - grown_at
-            if over and not growing.behind and quiet > 0:
+            if (over or self._main_ended(growing)) and not growing.behind and quiet > 0:
                 return
             if self._over is None and quiet > _SETTLE and self._ended(growing):
                 return
@@ -113,6 +116,10 @@ class Follower:
     def _tell(self, facts: Mapping[str, Any], violations: Sequence[Violation]) -> None:
         if violations:
             self._told(facts, violations)
+
+    def _main_ended(self, growing: GrowingTrace) -> bool:
+        """Whether the process that started the others has written its last word: it leaves some time after it."""
+        return any(process.ended and process.info.get("pid") == self._main for process in growing.processes)
 
     def _ended(self, growing: GrowingTrace) -> bool:
         """Whether every process has ended; one that is gone from this machine without a word counts as ended."""

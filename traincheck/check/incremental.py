@@ -23,6 +23,7 @@ from traincheck.datalog.codes import Codes
 from traincheck.datalog.columns_engine import Compiled
 from traincheck.datalog.program import Atom, Program, Rule
 from traincheck.dsl.checker import Checked
+from traincheck.dsl.ground import is_final
 from traincheck.dsl.program import lowering_of, program_of
 from traincheck.facts.raw import PROCESS_SHIFT
 from traincheck.schema import RELATIONS, ColumnType
@@ -59,8 +60,8 @@ class Incremental:
         kept_types: dict[str, Sequence[ColumnType]] = {name: self._inner.types(name) for name in self._kept}
         base = {**{name: tuple(c.type for c in relation.columns) for name, relation in RELATIONS.items()}, **types}
         over_pieces = Program(tuple(remaining), {**base, **kept_types})
-        self._late = self._compile(over_pieces, [p for p in scattered if p.grounding.template.within.kind != "run"])
-        self._last = self._compile(over_pieces, [p for p in scattered if p.grounding.template.within.kind == "run"])
+        self._late = self._compile(over_pieces, [p for p in scattered if not _waits_for_the_end(p)])
+        self._last = self._compile(over_pieces, [p for p in scattered if _waits_for_the_end(p)])
         self.restart()
 
     def restart(self) -> None:
@@ -178,6 +179,11 @@ class Incremental:
             else:
                 known[sighting.law.id] = sighting
         return fresh
+
+
+def _waits_for_the_end(program: LawProgram) -> bool:
+    template = program.grounding.template
+    return template.within.kind == "run" and not is_final(template)
 
 
 class _Asked:

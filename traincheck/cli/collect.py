@@ -41,6 +41,11 @@ class Collected:
         for number, answer in self._before:
             signal.signal(number, answer)
 
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._child.pid
+
     def poll(self) -> int | None:
         """The exit status, None while it runs."""
         return self._child.poll()

@@ -92,11 +92,11 @@ def command(
             stopper(0)
         follower = Follower(
             trace, incremental, named, told=teller, checked=stopper if stops else _nothing,
-            over=lambda: training.poll() is not None, brisk=stops,
+            over=lambda: training.poll() is not None, main=training.pid, brisk=stops,
         )  # fmt: skip
         follower.run()
+        report = follower.finish()
         status = training.status()
-    report = follower.finish()
     for line in report.warnings:
         warn(line)
     choice.settle(report)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from traincheck.datalog.program import Atom, Literal, Rule, Variable
 from traincheck.dsl.lower import Lowering, closing_literal, names_in
 from traincheck.dsl.safety import bound_by
-from traincheck.dsl.syntax import CountOf, Not, Template
+from traincheck.dsl.syntax import Compare, CountOf, Not, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +68,27 @@ def example_rule(grounding: Grounding, lowering: Lowering) -> Rule:
     """`example(PW..., E...) :- when, closed.`"""
     template = grounding.template
     head = Atom(grounding.example, variables(grounding.when_parameters + grounding.key))
-    final = () if is_final(template) else (closing_literal(template.within),)
-    return Rule(head, (*lowering.body(template.when), *final))
+    return Rule(head, (*lowering.body(template.when), *_closing(template)))
 
 
 def is_final(template: Template) -> bool:
-    """A `never` that asks for facts only is violated as soon as they are there, whatever comes later."""
-    return not template.expect and not any(isinstance(formula, Not | CountOf) for formula in template.when)
+    """Whether what `when` finds is judged as soon as it is there: nothing that comes later can change it.
+
+    So it is where `when` asks for facts only, and `expect` compares what they say, or is `never`.
+    """
+    facts_only = not any(isinstance(formula, Not | CountOf) for formula in template.when)
+    return facts_only and all(isinstance(formula, Compare) for formula in template.expect)
+
+
+def _closing(template: Template) -> tuple[Literal, ...]:
+    return () if is_final(template) else (closing_literal(template.within),)
 
 
 def positive_rule(grounding: Grounding, lowering: Lowering, *limits: Literal) -> Rule:
     """`positive(P..., E...) :- when, closed, expect, limits.`"""
     template = grounding.template
     head = Atom(grounding.positive, variables(grounding.parameters + grounding.key))
-    body = (*lowering.body(template.when), closing_literal(template.within), *lowering.body(template.expect), *limits)
+    body = (*lowering.body(template.when), *_closing(template), *lowering.body(template.expect), *limits)
     return Rule(head, body)
 
 
