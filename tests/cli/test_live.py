@@ -94,6 +94,16 @@ def test_a_follower_may_come_first_and_ends_when_the_run_is_killed(script: Path,
     assert "did not end normally" in err
 
 
+def test_a_follower_ends_when_the_run_ended_before_it_trained(tmp_path: Path) -> None:
+    trace, script = tmp_path / "trace", tmp_path / "idle.py"
+    script.write_text("print('nothing to do')\n")
+    subprocess.run([*COLLECT, "-o", trace, script], check=True, capture_output=True, env=environment())
+    with started(*TRAINCHECK, "check", trace, "--follow", "--rules", "torch") as follower:
+        out, err = follower.communicate(timeout=60)
+    assert follower.returncode == 3, err
+    assert "0 violated" in out
+
+
 def test_an_interrupt_ends_following_with_a_report(script: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     with started(*COLLECT, "-o", trace, script, 2, 1000, 0.05):

@@ -194,3 +194,30 @@ def test_sampled_steps_are_whole_and_the_others_nearly_empty(tmp_path: Path) -> 
     assert updates[4] == updates[8] == updates[1]
     stepped = Counter(row["step"] for row in rows(facts, "call", api="torch.optim.sgd.SGD.step"))
     assert stepped == {0: 1, 1: 1, 4: 1, 8: 1}
+
+
+EPOCHS = """
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+loader = torch.utils.data.DataLoader(torch.randn(9, 4), batch_size=3)
+for epoch in range(3):
+    model.train()
+    for _ in loader:
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--every", "2"], ["--every", "3"], ["--every", "4", "--warmup", "1"]])
+def test_each_recorded_step_has_the_batch_that_begins_it(tmp_path: Path, options: list[str]) -> None:
+    facts = collect(tmp_path, EPOCHS, options=options)
+    assert len(rows(facts, "step")) == 9
+    recorded = [n for row in rows(facts, "window") for n in range(row["first_step"], row["last_step"] + 1)]
+    fetched = rows(facts, "call", api="torch.utils.data.dataloader.DataLoader.__next__")
+    batches = Counter(row["step"] for row in fetched if row["outcome"] == "returned")
+    assert {step: batches[step] for step in recorded} == dict.fromkeys(recorded, 1)
+    changed = Counter(row["step"] for row in rows(facts, "update", attr="data"))
+    assert set(changed) == set(recorded)
+    ends = {row["step"] for row in fetched if row["outcome"] == "exhausted"}
+    assert {2, 5, 8} & set(recorded) <= ends <= {2, 5, 8}

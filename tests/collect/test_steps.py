@@ -6,7 +6,7 @@ Event = tuple[str, int]
 
 
 def boundaries(events: list[str], optimizers: set[int]) -> list[int]:
-    """Feed events such as "next", "zero", "step 1"; the positions at which steps begin."""
+    """Feed events such as "next", "zero", "step 1"; the positions at which steps begin. "end" finds no batch left."""
     marks: list[int] = []
     tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), lambda: optimizers, lambda: 0)
     for position, event in enumerate(events):
@@ -14,6 +14,11 @@ def boundaries(events: list[str], optimizers: set[int]) -> list[int]:
         if word == "step":
             tracker.enter_optimizer(int(which or 1))
             tracker.leave_optimizer()
+        elif word in ("next", "end"):
+            tracker.fetch(position)
+            if word == "next":
+                tracker.fetched(position)
+            tracker.fetch_ended(position)
         elif word != "other":
             tracker.starter(position)
     assert marks == sorted(marks)
@@ -58,6 +63,23 @@ def test_stepping_twice_stays_visible_in_one_step() -> None:
 def test_evaluation_belongs_to_the_step_that_comes_after_it() -> None:
     train, evaluate = ["next", "forward", "backward", "step"], ["next", "forward", "next", "forward"]
     assert boundaries(train + evaluate + train, {1}) == [4]
+
+
+def test_the_end_of_the_data_belongs_to_the_last_step() -> None:
+    one = ["next", "zero", "forward", "backward", "step"]
+    assert boundaries((one * 2 + ["end", "other"]) * 2, {1}) == [5, 12, 17]
+
+
+def test_what_a_dataset_computes_is_inside_the_fetch() -> None:
+    marks: list[int] = []
+    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), lambda: {1}, lambda: 0)
+    for position in (0, 10):
+        tracker.fetch(position)
+        tracker.starter(position + 1)
+        tracker.fetched(position)
+        tracker.enter_optimizer(1)
+        tracker.leave_optimizer()
+    assert marks == [10]
 
 
 def test_no_optimizer_step_ever() -> None:

@@ -11,8 +11,7 @@ from traincheck.check.coverage import GrowingCoverage
 from traincheck.check.incremental import Incremental
 from traincheck.check.verdict import Report, Violation
 from traincheck.facts.growing import MOST_BYTES, MOST_EVENTS, GrowingTrace
-from traincheck.facts.pending import GrowingProcess
-from traincheck.trace import is_trace
+from traincheck.trace import is_trace, read_manifest
 
 __all__ = ["Follower"]
 
@@ -20,6 +19,8 @@ _PAUSE = 0.05
 _BRISK = 0.004
 _SETTLE = 0.5
 """Seconds without growth after which the processes that have ended are taken to be all there are."""
+_START = 10.0
+"""Seconds without any process after which a run whose starter is gone is taken to have recorded nothing."""
 
 Told = Callable[[Mapping[str, Any], Sequence[Violation]], None]
 
@@ -73,7 +74,7 @@ class Follower:
             quiet = time.monotonic() - grown_at
             if (over or self._main_ended(growing)) and not growing.behind and quiet > 0:
                 return
-            if self._over is None and quiet > _SETTLE and self._ended(growing):
+            if self._over is None and self._ended(growing, quiet):
                 return
             time.sleep(self._pause)
 
@@ -121,17 +122,19 @@ class Follower:
         """Whether the process that started the others has written its last word: it leaves some time after it."""
         return any(process.ended and process.info.get("pid") == self._main for process in growing.processes)
 
-    def _ended(self, growing: GrowingTrace) -> bool:
+    def _ended(self, growing: GrowingTrace, quiet: float) -> bool:
         """Whether every process has ended; one that is gone from this machine without a word counts as ended."""
+        if not growing.processes:
+            starter = read_manifest(self._trace)
+            return quiet > _START and _gone(starter.host, str(starter.pid))
         for process in growing.processes:
-            if not process.ended and _gone(process):
+            if not process.ended and _gone(process.info.get("host", ""), process.info.get("pid", "")):
                 process.gone = True
-        return bool(growing.processes) and all(process.ended for process in growing.processes)
+        return quiet > _SETTLE and all(process.ended for process in growing.processes)
 
 
-def _gone(process: GrowingProcess) -> bool:
-    pid = process.info.get("pid", "")
-    if process.info.get("host") != socket.gethostname() or not pid.isdigit():
+def _gone(host: str, pid: str) -> bool:
+    if host != socket.gethostname() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)

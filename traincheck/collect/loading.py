@@ -23,10 +23,14 @@ def install_loading(monitor: Monitor, watcher: Watcher) -> None:
         iterator = args[0]
         return monitor.apis.function(_NEXT, ()), monitor.loaders.get(iterator, iterator), ()
 
-    def starts(thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-        monitor.starter(opened)
-
-    watcher.identified(_BaseDataLoaderIter.__next__, of_iterator, Watch(before=starts, hashed=True, frequent=True))
+    watch = Watch(
+        before=lambda thread, opened, loader, items: monitor.fetch_entered(opened),
+        after=lambda thread, opened, loader, batch: monitor.fetch_returned(opened),
+        always=lambda thread, opened, loader: monitor.fetch_left(opened),
+        hashed=True,
+        frequent=True,
+    )
+    watcher.identified(_BaseDataLoaderIter.__next__, of_iterator, watch)
     for method in ("__init__", "__iter__"):
         watcher.method(getattr(DistributedSampler, method), method, Watch())
     position = parameter_names(worker._worker_loop.__code__).index("worker_id")

@@ -96,9 +96,7 @@ class Monitor:
         self.buffers.add("marks", self.steps.turned, step, MARK_LEFT)
         self.turn()
         self.look()
-        was_full = self.full_gate.open
-        self.sampling.begin(step, at_once)
-        if self.full_gate.open and not was_full:
+        if self.sampling.begin(step, at_once):
             self.changes.forget()
         self.step_ended()
 
@@ -109,9 +107,27 @@ class Monitor:
 
     def starter(self, opened: Open) -> None:
         """An event that begins an iteration."""
+        self._note_first(opened)
+        self.steps.starter(opened.enter)
+
+    def fetch_entered(self, opened: Open) -> None:
+        """A batch is asked for, which begins an iteration unless there is none left."""
+        self._note_first(opened)
+        if self.steps.fetch(opened.enter) and self.sampling.foresee(self.steps.step + 1):
+            self.changes.forget()
+
+    def fetch_returned(self, opened: Open) -> None:
+        """A batch has come."""
+        self.steps.fetched(opened.enter)
+
+    def fetch_left(self, opened: Open) -> None:
+        """A batch has come or not."""
+        self.steps.fetch_ended(opened.enter)
+        self.sampling.forget()
+
+    def _note_first(self, opened: Open) -> None:
         if self.steps.first == NULL:
             self.buffers.add("marks", opened.enter, 0, MARK_FIRST)
-        self.steps.starter(opened.enter)
 
     def autocast_changed(self) -> None:
         """Autocast was entered or left on this thread."""

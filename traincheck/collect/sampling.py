@@ -74,6 +74,8 @@ class Sampling:
         self._full = full
         self._every = every
         self._warmup = warmup
+        self._foreseen: tuple[bool, bool] | None = None
+        """Whether the gate was open before a step that may begin, and whether that step is wanted."""
         self.governor = governor
         if not self.everything:
             self._mark(0)
@@ -83,21 +85,43 @@ class Sampling:
         """Whether no step is left out."""
         return self._every == 1 and self.governor is None
 
-    def begin(self, step: int, at_once: bool) -> None:
+    def foresee(self, step: int) -> bool:
+        """Step `step` begins with the event at hand, or not at all; whether the gate opens for it."""
+        if self.everything or self._foreseen is not None:
+            return False
+        was, wanted = self._full.open, self._wants(step)
+        self._foreseen = was, wanted
+        self._full.open = was or wanted
+        return wanted and not was
+
+    def forget(self) -> None:
+        """What was foreseen has not come."""
+        if self._foreseen is not None:
+            (self._full.open, _), self._foreseen = self._foreseen, None
+
+    def begin(self, step: int, at_once: bool) -> bool:
         """Step `step` has begun; `at_once` says that its first event is the one at hand, not an earlier one.
 
         A step that is noticed late is in full only if the gate was open already, so it is opened a step early.
+        Whether the gate opens now.
         """
         if self.everything:
-            return
-        interval = self._every
+            return False
+        foreseen = self._foreseen
+        now = self._full.open
+        self.forget()
+        was = self._full.open
         if self.governor is not None:
-            self.governor.ended(self._full.open)
-            interval = max(interval, self.governor.interval())
-        wanted, wanted_next = (at < self._warmup or at % interval == 0 for at in (step, step + 1))
-        if wanted and (at_once or self._full.open):
+            self.governor.ended(was)
+        wanted = self._wants(step) if foreseen is None else foreseen[1]
+        if wanted and (at_once or was):
             self._mark(step)
-        self._full.open = wanted or (not at_once and wanted_next)
+        self._full.open = wanted or (not at_once and self._wants(step + 1))
+        return self._full.open and not now
+
+    def _wants(self, step: int) -> bool:
+        interval = self._every if self.governor is None else max(self._every, self.governor.interval())
+        return step < self._warmup or step % interval == 0
 
     def _mark(self, step: int) -> None:
         self._buffers.add("marks", 0, step, MARK_FULL)

@@ -32,6 +32,7 @@ class StepTracker:
         self.first = NULL
         self._round: set[int] = set()
         self._candidate: int | None = None
+        self._fetch: int | None = None
         self._depth = 0
         self._told = False
         self.step = 0
@@ -48,12 +49,35 @@ class StepTracker:
         """An event that begins an iteration: a batch is fetched, gradients are cleared, a model is called."""
         if self.first == NULL:
             self.first = seq
-        if self._told or self._depth or not self._round or self._candidate is not None:
+        if self._told or self._depth or not self._round or self._candidate is not None or self._fetch is not None:
             return
-        if self._round.issuperset(self._optimizers()):
+        if self._turns:
             self._begin(seq, True)
         else:
             self._candidate = seq
+
+    def fetch(self, seq: int) -> bool:
+        """A batch is asked for at `seq`, which begins an iteration if one comes; whether that would begin a step."""
+        if self.first == NULL:
+            self.first = seq
+        if self._fetch is None:
+            self._fetch = seq
+        return bool(not self._told and not self._depth and self._round and self._candidate is None and self._turns)
+
+    def fetched(self, seq: int) -> None:
+        """The batch that was asked for at `seq` has come."""
+        self.fetch_ended(seq)
+        self.starter(seq)
+
+    def fetch_ended(self, seq: int) -> None:
+        """Whether it has come or not, what was asked for at `seq` is no longer waited for."""
+        if self._fetch == seq:
+            self._fetch = None
+
+    @property
+    def _turns(self) -> bool:
+        """Whether every optimizer has stepped in this round."""
+        return self._round.issuperset(self._optimizers())
 
     def enter_optimizer(self, optimizer: int) -> None:
         """An optimizer's step (or a gradient scaler's, for it) is entered; nested ones do not count."""

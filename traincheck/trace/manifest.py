@@ -1,6 +1,8 @@
 """The manifest of a trace: the version of its format, and the settings it was collected with."""
 
 import json
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +16,14 @@ from traincheck.trace.layout import FORMAT_VERSION, MANIFEST
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a trace says about itself; unknown keys of later minor versions are kept in `settings` alone."""
+    """What a trace says about itself, and which process began it; unknown keys are kept in `settings` alone."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     format_version: str = FORMAT_VERSION
     schema_version: int = SCHEMA_VERSION
     traincheck: str = traincheck.__version__
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
 
     def write(self, trace: Path) -> None:
         """Write this manifest into the folder `trace`, which must exist."""
@@ -28,6 +32,8 @@ class Manifest:
             "format_version": self.format_version,
             "schema_version": self.schema_version,
             "traincheck": self.traincheck,
+            "host": self.host,
+            "pid": self.pid,
             "settings": dict(self.settings),
         }
         (trace / MANIFEST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -80,14 +86,15 @@ def read_manifest(trace: Path) -> Manifest:
     return Manifest(
         settings=settings,
         format_version=version,
-        schema_version=_whole(document.get("schema_version", SCHEMA_VERSION), where),
+        schema_version=_whole(document, "schema_version", SCHEMA_VERSION, where),
         traincheck=str(document.get("traincheck", "")),
+        host=str(document.get("host", "")),
+        pid=_whole(document, "pid", 0, where),
     )
 
 
-def _whole(value: object, where: str) -> int:
+def _whole(document: Mapping[str, Any], key: str, default: int, where: str) -> int:
+    value = document.get(key, default)
     if isinstance(value, int):
         return value
-    raise TraceError(
-        f"the manifest's schema_version is {value!r}, not a number", where=where, next_step="collect again"
-    )
+    raise TraceError(f"the manifest's {key} is {value!r}, not a number", where=where, next_step="collect again")
