@@ -53,6 +53,7 @@ class Follower:
         self._told, self._checked, self._over, self._interrupted = told, checked, over, interrupted
         self._main = str(main)
         self._pause = _BRISK if brisk else _PAUSE
+        self._most = 1 if brisk else MOST_EVENTS  # what stops training is said before a step more has begun
         self._growing: GrowingTrace | None = None
         self._coverage = GrowingCoverage()
         self._started = time.perf_counter()
@@ -101,7 +102,7 @@ class Follower:
         return report
 
     def _feed(self, growing: GrowingTrace) -> bool:
-        batch = growing.take(MOST_EVENTS)
+        batch = growing.take(self._most)
         if batch is None:
             return False
         self._check(batch)
