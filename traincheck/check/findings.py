@@ -1,8 +1,8 @@
 """Findings: violations of one cause under one headline, the first one to read first.
 
 Two violations have a cause in common when they begin at most one step apart and speak of the same thing: a call,
-an API, a concept, a variable or an attribute, or say the same of several names. A finding is a connected component of
-that relation.
+an API, a concept, a variable or an attribute, or say the same of several names, contexts or dtypes. A finding is a
+connected component of that relation.
 """
 
 from collections import defaultdict
@@ -18,6 +18,8 @@ SEVERITIES = ("error", "warning", "note")
 
 # Parameters of these sorts say what a law is about; kinds and classes are too common to join anything.
 _TELLING_SORTS = frozenset({"api", "concept", "attr", "name"})
+# Laws of one template that agree in such a parameter say the same of several places: all these run without autocast.
+_SHARED_SORTS = frozenset({"key", "dtype"})
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def _topics(violation: Violation) -> Iterator[str]:
     for parameter in template.parameters:
         if parameter.sort in _TELLING_SORTS:
             yield str(arguments[parameter.name])
+        if parameter.sort in _SHARED_SORTS:
+            yield f"template {template.name} {arguments[parameter.name]}"
     sorts = {parameter.sort for parameter in template.parameters}
     if "name" in sorts and "api" not in sorts:
         yield f"template {template.name}"

@@ -69,8 +69,8 @@ class Watch:
     when the call ends in whatever way. A call directly inside another of the same `group` is not recorded.
     A `structural` watch is recorded whatever is asked for: steps and variables are found through it; of forwards
     only the outermost are. Calls of a `frequent` one are not written in steps that are left out. The first call of a
-    watch that `begins` something ends the stage init. `linked` says whether the tensors given to a call are linked to
-    it; unless it is said, those of outermost calls are.
+    watch that `begins` something ends the stage init. `linked` says whether the tensors that a call is given and
+    returns are linked to it; unless it is said, those of outermost calls are.
     """
 
     __slots__ = (
@@ -233,9 +233,8 @@ class Calls:
                 thread.busy = False
         results = NULL
         if self._wants_results and not opened.passing:
-            results = self._describe_result(
-                opened.api.results, result, opened.enter, LINK_RESULT, opened.parent == NULL, watch.hashed
-            )
+            linked = opened.parent == NULL if watch.linked is None else watch.linked
+            results = self._describe_result(opened.api.results, result, opened.enter, LINK_RESULT, linked, watch.hashed)
         self.close(thread, opened, results, RETURNED)
 
     def leave_raised(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, error: BaseException) -> None:

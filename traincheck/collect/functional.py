@@ -13,6 +13,8 @@ from traincheck.collect.monitor import Monitor
 from traincheck.collect.watch import Watcher
 
 _FUNCTIONAL = "torch.nn.functional"
+_CHAINED = frozenset(("softmax", "log_softmax", "softmin", "cross_entropy", "nll_loss"))
+"""What one of these returns and another is given must be told to be the same, wherever they are called."""
 _NOT_OPERATIONS = frozenset(("boolean_dispatch", "handle_torch_function", "assert_int_or_pair"))
 
 
@@ -30,7 +32,8 @@ class Functional:
             if name.startswith(("_", "has_torch_function")) or name in _NOT_OPERATIONS:
                 continue
             if isinstance(function, FunctionType) and function.__module__ == _FUNCTIONAL:
-                self._watcher.function(function, f"{_FUNCTIONAL}.{name}", Watch(), like=_dispatched(function))
+                watch = Watch(linked=True if name in _CHAINED else None)
+                self._watcher.function(function, f"{_FUNCTIONAL}.{name}", watch, like=_dispatched(function))
             elif isinstance(function, BuiltinFunctionType):
                 shim = self._watcher.shim(function, f"{_FUNCTIONAL}.{name}", documented_names(function, name))
                 if shim is not None:

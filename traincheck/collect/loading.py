@@ -13,6 +13,8 @@ from traincheck.collect.trampoline import parameter_names
 from traincheck.collect.watch import Watcher
 
 _NEXT = "torch.utils.data.dataloader.DataLoader.__next__"
+_PLACE = ("place",)
+"""Which batch of its pass is asked for, as if it were an argument."""
 _FETCH = "torch.utils.data.dataloader.DataLoader.fetch"
 
 
@@ -21,7 +23,8 @@ def install_loading(monitor: Monitor, watcher: Watcher) -> None:
 
     def of_iterator(args: tuple[Any, ...]) -> tuple[Api, Any, tuple[Any, ...]]:
         iterator = args[0]
-        return monitor.apis.function(_NEXT, ()), monitor.loaders.get(iterator, iterator), ()
+        loader = monitor.loaders.get(iterator, iterator)
+        return monitor.apis.function(_NEXT, _PLACE), loader, (iterator._num_yielded,)
 
     watch = Watch(
         before=lambda thread, opened, loader, items: monitor.fetch_entered(opened),
