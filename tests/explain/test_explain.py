@@ -52,7 +52,7 @@ def marks(explanation: Explanation) -> list[bool | None]:
 
 def test_the_proof_names_the_facts_behind_each_condition(explain):
     proof = explain(loop(moves=False))["moves"]
-    does, responsible, variable = proof.when
+    does, _, responsible, variable, _ = proof.when
     assert does.kind == "derived"
     assert does.formula == 'does(C, "optimizer_step")'
     call = does.because[0].facts[0]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from traincheck.explain.model import Explanation, Fact, NearMiss, Node, Told
 from traincheck.explain.words import INSIDE
+from traincheck.schema import RELATIONS
 
 __all__ = ["tell"]
 
@@ -53,8 +54,9 @@ def _proof(nodes: Sequence[Node], seen: set[str], depth: int, marked: bool) -> I
             for fact in node.facts:
                 yield from _once(_fact(fact), seen)
         elif node.kind == "absence":
-            if depth == 0:
-                yield Told(f"there is no {node.formula.removeprefix('not ')}")
+            missing = node.formula.removeprefix("not ")
+            if depth == 0 and missing.partition("(")[0] in RELATIONS:
+                yield Told(f"there is no {missing}")
         else:
             yield Told(_with_note(node))
 
