@@ -74,7 +74,7 @@ class Watch:
     """
 
     __slots__ = (
-        "after", "always", "api", "before", "begins", "by_class", "forward", "frequent", "group", "hashed", "identify",
+        "after", "always", "api", "before", "begins", "by_class", "counts", "forward", "frequent", "group", "hashed", "identify",
         "linked",
         "structural",
     )  # fmt: skip
@@ -90,6 +90,7 @@ class Watch:
         structural: bool | None = None,
         begins: bool = False,
         frequent: bool = False,
+        counts: bool = False,
         linked: bool | None = None,
     ) -> None:
         self.api: Api | None = None
@@ -100,6 +101,7 @@ class Watch:
         self.forward = forward
         self.begins = begins or forward
         self.frequent = frequent or forward
+        self.counts = counts
         self.hashed = hashed
         self.linked = linked
         hooked = before is not None or after is not None or always is not None

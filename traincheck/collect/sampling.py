@@ -41,6 +41,8 @@ class Governor:
         self._begun: float | None = None
         self._recorded = 0
         self._written = 0.0
+        self._told = self._FIRST
+        self._until = 0
 
     def wrote(self, seconds: float) -> None:
         """So much time went into writing what was recorded."""
@@ -53,9 +55,16 @@ class Governor:
             (self._full if full else self._light).append(now - self._begun)
             self._recorded += full
         self._begun = now
+        self._until -= 1
+        if full or self._until <= 0:  # in between, medians would cost more than they change
+            self._until = self._RECENT
+            self._told = self._allowed()
 
     def interval(self) -> int:
         """Of how many steps one may be recorded in full."""
+        return self._told
+
+    def _allowed(self) -> int:
         if min(len(self._full), len(self._light)) < self._ENOUGH:
             return self._FIRST
         plain = statistics.median(self._light)

@@ -15,7 +15,7 @@ class StepTracker:
 
     `at_once` says that this event is the one at hand, not an earlier one. `first` is the first event that begins an
     iteration, and `turned` the moment at which the last optimizer step before the latest step was left; `now` numbers
-    moments.
+    moments. Unless it `waits`, an event that begins an iteration, or a batch that is asked for, changes nothing.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class StepTracker:
         self._now = now
         self._left = 0
         self.turned = 0
+        self.waits = True
         self.first = NULL
         self._round: set[int] = set()
         self._candidate: int | None = None
@@ -49,6 +50,7 @@ class StepTracker:
         """An event that begins an iteration: a batch is fetched, gradients are cleared, a model is called."""
         if self.first == NULL:
             self.first = seq
+        self.waits = False
         if self._told or self._depth or not self._round or self._candidate is not None or self._fetch is not None:
             return
         if self._turns:
@@ -73,6 +75,7 @@ class StepTracker:
         """Whether it has come or not, what was asked for at `seq` is no longer waited for."""
         if self._fetch == seq:
             self._fetch = None
+            self.waits = True
 
     @property
     def _turns(self) -> bool:
@@ -93,6 +96,7 @@ class StepTracker:
         self._depth -= 1
         if self._depth == 0:
             self._candidate = None
+            self.waits = True
             self._left = self._now()
 
     def _begin(self, seq: int, at_once: bool) -> None:

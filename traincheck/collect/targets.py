@@ -99,6 +99,7 @@ class Targets:
                 after=lambda thread, opened, optimizer, result: monitor.step_left(opened, optimizer),
                 always=lambda thread, opened, optimizer: monitor.steps.leave_optimizer(),
                 frequent=True,
+                counts=True,
                 begins=True,
             )
         if method == "zero_grad":
@@ -171,6 +172,7 @@ class Targets:
                 ),
                 always=lambda thread, opened, receiver: monitor.steps.leave_optimizer(),
                 frequent=True,
+                counts=True,
             ),
         )
         self.watcher.method(scaler.unscale_, "unscale_", Watch(after=self._sweep_grads, frequent=True))

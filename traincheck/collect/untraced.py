@@ -28,7 +28,7 @@ def pass_over(code: CodeType, and_what_it_calls: bool = False) -> None:
 def something_compiled() -> bool:
     """Whether there is compiled code, which would be compiled again if a function it contains got other code."""
     utils = sys.modules.get("torch._dynamo.utils")
-    return utils is not None and bool(utils.counters.get("frames"))
+    return utils is not None and bool(getattr(utils, "counters", {}).get("frames"))
 
 
 def _codes_of(module: ModuleType) -> Iterator[CodeType]:

@@ -124,11 +124,12 @@ class Watcher:
 def _recorder(monitor: Monitor, original: Callable[..., Any], watch: Watch, depth: int) -> Any:
     gate = monitor.steps_gate if watch.structural else monitor.full_gate
     calls, is_method = monitor.calls, watch.api is None
-    full, forward = monitor.full_gate, watch.forward
+    full, steps = monitor.full_gate, monitor.steps
+    passed, forward = watch.frequent and not watch.counts, watch.forward
     threads, enter, leave, leave_raised = calls.threads, calls.enter, calls.leave, calls.leave_raised
 
     def record(*args: Any, **kwargs: Any) -> Any:
-        if not gate.open:
+        if not gate.open or (passed and not full.open and not steps.waits):
             return original(*args, **kwargs)
         thread = threads.get(get_ident())
         if thread is None:
