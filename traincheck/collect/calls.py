@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -24,8 +24,13 @@ _MAX_MESSAGE = 300
 Values = tuple[Any, ...]
 
 
-class Open(NamedTuple):
+class Open:
     """A call that has been entered: what its row needs when it ends, and what its callees inherit."""
+
+    __slots__ = (
+        "api", "args", "contexts", "enter", "in_forward", "parent", "passing", "receiver", "site", "stage", "time",
+        "training",
+    )  # fmt: skip
 
     enter: int
     parent: int
@@ -74,9 +79,8 @@ class Watch:
     """
 
     __slots__ = (
-        "after", "always", "api", "before", "begins", "by_class", "counts", "forward", "frequent", "group", "hashed", "identify",
-        "linked",
-        "structural",
+        "after", "always", "api", "before", "begins", "by_class", "counts", "forward", "frequent", "group", "hashed",
+        "identify", "linked", "structural",
     )  # fmt: skip
 
     def __init__(
@@ -124,13 +128,10 @@ class Calls:
         self._buffers = buffers
         self._next_id = buffers.next_id
         self.contexts = contexts
-        self._context = contexts.current
         self._wants_contexts, self._wants_sites = needs.contexts, needs.sites
         self._wants_args, self._wants_results = needs.args, needs.results
-        self._describe, self._describe_result = summaries.describe, summaries.result
-        self._site = sites.find
+        self._summaries, self._sites, self._objects = summaries, sites, objects
         self._full = full
-        self._object = objects.number
         self._append = buffers.append("calls")
         self._pack = buffers.pack("calls")
         self._written: set[int] = set()
@@ -164,7 +165,7 @@ class Calls:
             not watch.structural or (watch.forward and outer is not None and outer.in_forward)
         ):
             return None
-        number = NULL if receiver is None else self._object(receiver)
+        number = NULL if receiver is None else self._objects.number(receiver)
         training = receiver.training if watch.forward else None
         if outer is None:
             parent, in_forward, hashed = NULL, watch.forward, watch.forward
@@ -183,9 +184,12 @@ class Calls:
             if training is None:
                 training = outer.training
         api.group = watch.group
-        enter = self._next_id()
+        opened = Open.__new__(Open)
+        opened.enter, opened.parent, opened.time, opened.receiver = self._next_id(), parent, at, number
+        opened.api, opened.stage, opened.training, opened.in_forward = api, stage, training, in_forward
         if not full and watch.frequent:
-            opened = Open(enter, parent, at, number, api, NULL, NULL, NULL, stage, training, in_forward, True)
+            opened.site = opened.contexts = opened.args = NULL
+            opened.passing = True
             if watch.before is not None:
                 self._tell(watch.before, thread, opened, receiver, args)
             if not self._full.open:
@@ -201,15 +205,12 @@ class Calls:
             else:
                 items = args
             linked = outer is None if watch.linked is None else watch.linked
-            described = self._describe(api.args, names, items, enter, 0, linked, hashed)
+            opened.args = self._summaries.describe(api.args, names, items, opened.enter, 0, linked, hashed)
         else:
-            described = NULL
-        opened = tuple.__new__(Open, (
-            enter, parent, at, number, api,
-            self._site(frame_above(depth), site, users) if self._wants_sites else NULL,
-            self._context(training, thread.autocast) if self._wants_contexts else NULL,
-            described, stage, training, in_forward, False,
-        ))  # fmt: skip
+            opened.args = NULL
+        opened.site = self._sites.find(frame_above(depth), site, users) if self._wants_sites else NULL
+        opened.contexts = self.contexts.current(training, thread.autocast) if self._wants_contexts else NULL
+        opened.passing = False
         stack.append(opened)
         if not told:
             self._tell(watch.before, thread, opened, receiver, args)  # type: ignore[arg-type]
@@ -236,7 +237,9 @@ class Calls:
         results = NULL
         if self._wants_results and not opened.passing:
             linked = opened.parent == NULL if watch.linked is None else watch.linked
-            results = self._describe_result(opened.api.results, result, opened.enter, LINK_RESULT, linked, watch.hashed)
+            results = self._summaries.result(
+                opened.api.results, result, opened.enter, LINK_RESULT, linked, watch.hashed
+            )
         self.close(thread, opened, results, RETURNED)
 
     def leave_raised(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, error: BaseException) -> None:
@@ -276,21 +279,20 @@ class Calls:
             self._write(thread, opened, self._next_id(), results, outcome)
 
     def _write(self, thread: Thread, opened: Open, left: int, results: int, outcome: int) -> None:
-        enter, parent, at, receiver, api, site, contexts, args, stage, *_ = opened
         self._append(
             self._pack(
-                enter,
+                opened.enter,
                 left,
-                parent,
-                at,
-                receiver,
-                api.number,
-                site,
+                opened.parent,
+                opened.time,
+                opened.receiver,
+                opened.api.number,
+                opened.site,
                 thread.number,
-                contexts,
-                args,
+                opened.contexts,
+                opened.args,
                 results,
-                stage,
+                opened.stage,
                 outcome,
             )
         )
