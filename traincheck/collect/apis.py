@@ -1,28 +1,42 @@
 """Names of APIs, how their arguments are bound to parameter names, and which base methods they override."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from traincheck.collect.buffers import Buffers
-from traincheck.collect.needs import Needs
+from traincheck.collect.needs import Needs, matches
 from traincheck.collect.summaries import SetTable, qualified
 
 _NOTHING: frozenset[str] = frozenset()
 
 
 class Api:
-    """One API name, with the sets its arguments and results have been seen as."""
+    """One API name, what is asked of its calls, and the sets its arguments and results have been seen as.
 
-    __slots__ = ("args", "group", "name", "names", "number", "results", "users", "wanted")
+    `wanted` says whether its calls are recorded; `takes` and `gives` whether with their arguments and results,
+    `linked` and `hashed` whether with which tensors these are and with which values.
+    """
+
+    __slots__ = (
+        "args", "gives", "group", "hashed", "linked", "name", "names", "number", "results", "takes", "users", "wanted",
+    )  # fmt: skip
 
     def __init__(
-        self, number: int, name: str, names: tuple[str, ...], wanted: bool, optional: frozenset[str], users: bool
+        self,
+        number: int,
+        known: tuple[str, ...],
+        names: tuple[str, ...],
+        needs: Needs,
+        optional: frozenset[str],
+        users: bool,
     ) -> None:
         self.number = number
-        self.name = name
+        self.name = known[0]
         self.names = names
-        self.wanted = wanted
+        self.wanted = needs.wants_api(known)
+        self.takes, self.gives = matches(needs.args, known), matches(needs.results, known)
+        self.linked, self.hashed = matches(needs.tensors, known), matches(needs.fingerprints, known)
         self.group = ""
         self.users = users  # whether its code is the user's, so that what it calls has a site of its own
         self.args = SetTable(optional)
@@ -44,7 +58,7 @@ class Apis:
         found = self._functions.get(name)
         if found is None:
             names, optional = (signature, _NOTHING) if isinstance(signature, tuple) else signature_names(signature)
-            found = self._functions[name] = self._new(name, (name,), names, optional, False)
+            found = self._functions[name] = self._new((name,), names, optional, False)
         return found
 
     def method(self, cls: type, method: str) -> Api:
@@ -58,7 +72,7 @@ class Apis:
             names, optional = signature_names(getattr(cls, method))
             code = getattr(inspect.unwrap(getattr(cls, method)), "__code__", None)
             users = code is not None and self._is_user_file(code.co_filename)
-            found = self._methods[cls, method] = self._new(name, known, names[1:], optional, users)
+            found = self._methods[cls, method] = self._new(known, names[1:], optional, users)
         return found
 
     def overridden(self, cls: type, base: type, method: str) -> None:
@@ -70,15 +84,13 @@ class Apis:
                 "overrides", intern(name(cls)), intern(f"{name(owner)}.{method}"), intern(f"{name(base)}.{method}")
             )
 
-    def _new(
-        self, name: str, known: Iterable[str], names: tuple[str, ...], optional: frozenset[str], users: bool
-    ) -> Api:
+    def _new(self, known: tuple[str, ...], names: tuple[str, ...], optional: frozenset[str], users: bool) -> Api:
         """Intern an API, and write that its calls are calls of each name in `known`.
 
-        Its own name is among them, because rules ask for a base and for the method itself alike.
+        Its own name comes first among them, because rules ask for a base and for the method itself alike.
         """
         intern = self._buffers.names
-        api = Api(intern(name), name, names, self._needs.wants_api(known), optional, users)
+        api = Api(intern(known[0]), known, names, self._needs, optional, users)
         for base in known:
             self._buffers.add("subclasses", api.number, intern(base))
         return api

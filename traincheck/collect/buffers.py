@@ -41,11 +41,15 @@ class Names:
         return NULL if text is None else self(text)
 
 
+Columns = dict[str, Any]
+"""By name, a list, or one value for all rows."""
+
+
 class _Rows(NamedTuple):
     """Rows that were added at once and are not packed yet."""
 
     number: int
-    columns: dict[str, Any]
+    columns: Callable[[], Columns]
 
 
 class Buffers:
@@ -74,10 +78,10 @@ class Buffers:
         """Add one row to `family`; the slow way, for rows that are rare."""
         self._packed[family].append(self._structs[family].pack(*columns))
 
-    def add_rows(self, family: str, count: int, **columns: Any) -> None:
-        """Add `count` rows to `family` at once; a column is a list, or one value for all of them.
+    def add_rows(self, family: str, count: int, columns: Callable[[], Columns]) -> None:
+        """Add `count` rows to `family` at once.
 
-        They are packed when they are drained, together with what else has come until then.
+        Their columns are asked for, on another thread, when rows are drained: much at a time costs little each.
         """
         if count:
             self._packed[family].append(_Rows(count, columns))
@@ -109,10 +113,12 @@ class Buffers:
             return rows
         kind = FAMILIES[family].packed
         table = np.empty(sum(group.number for group in groups), kind)
-        for column in groups[0].columns:
-            table[column] = np.concatenate(
-                [_column(group.columns[column], group.number, kind[column]) for group in groups]
-            )
+        columns = [group.columns() for group in groups]
+        for name in columns[0]:
+            parts = [
+                _column(found[name], group.number, kind[name]) for group, found in zip(groups, columns, strict=True)
+            ]
+            table[name] = np.concatenate(parts)
         return [*(row for row in rows if type(row) is not _Rows), table.tobytes()]
 
     def _text(self, family: str) -> list[Any]:

@@ -1,5 +1,6 @@
 """Records calls: what happens on the training thread around each call that is watched."""
 
+import sys
 import time
 from collections.abc import Callable
 from threading import get_ident
@@ -13,9 +14,11 @@ from traincheck.collect.contexts import Contexts
 from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
 from traincheck.collect.sampling import Gate
-from traincheck.collect.sites import Sites, frame_above
+from traincheck.collect.sites import Sites
 from traincheck.collect.summaries import Summaries, qualified
 from traincheck.trace.layout import LINK_RESULT
+
+_getframe = sys._getframe
 
 INIT, TRAIN, EVAL = range(3)
 RETURNED, RAISED, EXHAUSTED = range(3)
@@ -80,7 +83,7 @@ class Watch:
 
     __slots__ = (
         "after", "always", "api", "before", "begins", "by_class", "counts", "forward", "frequent", "group", "hashed",
-        "identify", "linked", "structural",
+        "identify", "linked", "structural", "told",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +109,7 @@ class Watch:
         self.begins = begins or forward
         self.frequent = frequent or forward
         self.counts = counts
+        self.told = after is not None or always is not None
         self.hashed = hashed
         self.linked = linked
         hooked = before is not None or after is not None or always is not None
@@ -129,8 +133,9 @@ class Calls:
         self._next_id = buffers.next_id
         self.contexts = contexts
         self._wants_contexts, self._wants_sites = needs.contexts, needs.sites
-        self._wants_args, self._wants_results = needs.args, needs.results
-        self._summaries, self._sites, self._objects = summaries, sites, objects
+        self._describe, self._describe_one = summaries.describe, summaries.one
+        self._describe_result = summaries.result
+        self._find_site, self._number, self._context = sites.find, objects.number, contexts.current
         self._full = full
         self._append = buffers.append("calls")
         self._pack = buffers.pack("calls")
@@ -165,7 +170,7 @@ class Calls:
             not watch.structural or (watch.forward and outer is not None and outer.in_forward)
         ):
             return None
-        number = NULL if receiver is None else self._objects.number(receiver)
+        number = NULL if receiver is None else self._number(receiver)
         training = receiver.training if watch.forward else None
         if outer is None:
             parent, in_forward, hashed = NULL, watch.forward, watch.forward
@@ -185,8 +190,14 @@ class Calls:
                 training = outer.training
         api.group = watch.group
         opened = Open.__new__(Open)
-        opened.enter, opened.parent, opened.time, opened.receiver = self._next_id(), parent, at, number
-        opened.api, opened.stage, opened.training, opened.in_forward = api, stage, training, in_forward
+        opened.enter = enter = self._next_id()
+        opened.parent = parent
+        opened.time = at
+        opened.receiver = number
+        opened.api = api
+        opened.stage = stage
+        opened.training = training
+        opened.in_forward = in_forward
         if not full and watch.frequent:
             opened.site = opened.contexts = opened.args = NULL
             opened.passing = True
@@ -198,18 +209,29 @@ class Calls:
             told = True  # and that began a step which is recorded, as whose first call it is written
         else:
             told = watch.before is None or (watch.forward and outer is not None and outer.in_forward)
-        if self._wants_args:
+        if api.takes:
             names = api.names
             if kwargs or len(args) > len(names):
                 names, items = bind(names, args, kwargs)
             else:
                 items = args
-            linked = outer is None if watch.linked is None else watch.linked
-            opened.args = self._summaries.describe(api.args, names, items, opened.enter, 0, linked, hashed)
+            linked = api.linked and (hashed or (outer is None if watch.linked is None else watch.linked))
+            hashed = hashed and api.hashed
+            if len(items) == 1:
+                opened.args = self._describe_one(api.args, names, items[0], enter, 0, linked, hashed)
+            else:
+                opened.args = self._describe(api.args, names, items, enter, 0, linked, hashed)
         else:
             opened.args = NULL
-        opened.site = self._sites.find(frame_above(depth), site, users) if self._wants_sites else NULL
-        opened.contexts = self.contexts.current(training, thread.autocast) if self._wants_contexts else NULL
+        if self._wants_sites:
+            try:
+                frame = _getframe(depth)
+            except ValueError:  # there is none above what Python itself calls at its end
+                frame = None
+            opened.site = self._find_site(frame, site, users)
+        else:
+            opened.site = NULL
+        opened.contexts = self._context(training, thread.autocast) if self._wants_contexts else NULL
         opened.passing = False
         stack.append(opened)
         if not told:
@@ -225,7 +247,7 @@ class Calls:
 
     def leave(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, result: Any) -> None:
         """Close a call that returned."""
-        if (watch.after is not None and (not watch.forward or receiver._buffers)) or watch.always is not None:
+        if watch.told and (watch.always is not None or not watch.forward or receiver._buffers):
             thread.busy = True
             try:
                 if watch.after is not None:
@@ -235,12 +257,18 @@ class Calls:
             finally:
                 thread.busy = False
         results = NULL
-        if self._wants_results and not opened.passing:
-            linked = opened.parent == NULL if watch.linked is None else watch.linked
-            results = self._summaries.result(
-                opened.api.results, result, opened.enter, LINK_RESULT, linked, watch.hashed
-            )
-        self.close(thread, opened, results, RETURNED)
+        api = opened.api
+        if api.gives and not opened.passing:
+            hashed = watch.hashed
+            linked = api.linked and (hashed or (opened.parent == NULL if watch.linked is None else watch.linked))
+            hashed = hashed and api.hashed
+            results = self._describe_result(api.results, result, opened.enter, LINK_RESULT, linked, hashed)
+        stack = thread.stack
+        if stack and stack[-1] is opened and not opened.passing:  # as `close` does, in fewer calls
+            stack.pop()
+            self._write(thread, opened, self._next_id(), results, RETURNED)
+        else:
+            self.close(thread, opened, results, RETURNED)
 
     def leave_raised(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, error: BaseException) -> None:
         """Close a call that raised; running out of items is how an iterator ends, not an error."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from traincheck import values
-from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.buffers import NULL, Buffers, Columns
 from traincheck.collect.fingerprint import ABSENT, UNMEASURED, Reader, local, value_class, zero_fingerprint
 from traincheck.collect.needs import Needs
 from traincheck.collect.ranges import NO_RANGE, UNKNOWN, Extent, nonfinite, ranges
@@ -30,6 +30,37 @@ class _Noted(NamedTuple):
     norms: list[float]
     classes: list[int]
     extents: list[Extent]
+
+    def columns(self) -> Columns:
+        """As they are written."""
+        return {
+            "variable": self.ids,
+            "at": self.seq,
+            "fingerprint": [0 if seen in _NO_VALUES else seen for seen in self.prints],
+            "norm": [math.nan if norm == UNMEASURED else norm for norm in self.norms],
+            "attr": self.attr,
+            "class": self.classes,
+            "nonfinite": [bad for bad, _, _ in self.extents],
+            "point": self.point,
+            "hashed": [seen not in _NO_VALUES for seen in self.prints],
+            "minimum": [least for _, least, _ in self.extents],
+            "maximum": [greatest for _, _, greatest in self.extents],
+        }
+
+
+class _Updates(NamedTuple):
+    """Changes of an attribute in one call: ids of the updates, variables, classes before and after."""
+
+    call: int
+    attr: int
+    rows: list[tuple[int, int, int, int]]
+
+    def columns(self) -> Columns:
+        """As they are written."""
+        ids, variables, before, after = map(list, zip(*self.rows, strict=True))
+        return {
+            "id": ids, "variable": variables, "call": self.call, "attr": self.attr, "before": before, "after": after,
+        }  # fmt: skip
 
 
 class _Watched(NamedTuple):
@@ -193,21 +224,7 @@ class Changes:
         return [self._none if column.prints[at] == NO_GRADIENT else column.classes[at] for at in indices]
 
     def _write(self, noted: _Noted) -> None:
-        self._buffers.add_rows(
-            "states",
-            len(noted.ids),
-            variable=noted.ids,
-            at=noted.seq,
-            fingerprint=[0 if seen in _NO_VALUES else seen for seen in noted.prints],
-            norm=[math.nan if norm == UNMEASURED else norm for norm in noted.norms],
-            attr=noted.attr,
-            **{"class": noted.classes},
-            nonfinite=[bad for bad, _, _ in noted.extents],
-            point=noted.point,
-            hashed=[seen not in _NO_VALUES for seen in noted.prints],
-            minimum=[least for _, least, _ in noted.extents],
-            maximum=[greatest for _, _, greatest in noted.extents],
-        )
+        self._buffers.add_rows("states", len(noted.ids), noted.columns)
 
     def _changed(
         self,
@@ -246,11 +263,7 @@ class Changes:
         """Write that variables changed, given by position, class before and class after: a row for each name."""
         variables, next_id = self._table.variables, self._buffers.next_id
         named = [(next_id(), number, old, new) for at, old, new in rows for number in variables[at].ids]
-        if named:
-            ids, numbers, before, after = map(list, zip(*named, strict=True))
-            self._buffers.add_rows(
-                "updates", len(ids), id=ids, variable=numbers, call=call, attr=attr, before=before, after=after
-            )
+        self._buffers.add_rows("updates", len(named), _Updates(call, attr, named).columns)
 
     def _measured(
         self, watched: _Watched, tensors: list[Any], chosen: list[int], seen: list[int]

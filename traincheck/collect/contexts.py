@@ -33,8 +33,7 @@ class Contexts:
         `autocast` is what `autocast` said when it was last entered or left on this thread: asking costs more
         than all else here.
         """
-        grad = _is_grad_enabled()
-        key = (grad, training, not grad and _is_inference(), autocast)
+        key = (True, training, False, autocast) if _is_grad_enabled() else (False, training, _is_inference(), autocast)
         known = self._known.get(key)
         return self._add(key) if known is None else known
 

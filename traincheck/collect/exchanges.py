@@ -118,7 +118,7 @@ class Exchanges:
         thread, opened, exchange = begun
         try:
             results = NULL
-            if written and exchange.tensors is not None and self._monitor.needs.results:
+            if written and exchange.tensors is not None and opened.api.gives:
                 results = self._monitor.summaries.describe(
                     opened.api.results, (exchange.written,), (exchange.tensors,), opened.enter, LINK_RESULT,
                     True, _at_hand(exchange.tensors),
@@ -148,7 +148,7 @@ class Exchanges:
                 values[operation.root] = exchange.root
             begun = self.enter(exchange, api, tuple(values[name] for name in api.names), _FRAMES)
             given = operation.gives(exchange.root == c10d.get_rank())
-            if begun is not None and given and self._monitor.needs.args:
+            if begun is not None and given and api.takes:
                 self._link(begun[1], given, values[given])
             return begun
         except Exception:
@@ -179,7 +179,7 @@ class Exchanges:
     def _link(self, opened: Open, name: str, given: Any) -> None:
         hashed = _at_hand(given)
         for suffix, tensor in _tensors(given):
-            self._monitor.summaries.link(opened.enter, name + suffix, tensor, 0, hashed)
+            self._monitor.summaries.link(opened.enter, name + suffix, tensor, 0, True, hashed)
 
     def _left(self, begun: Begun | None, result: Any) -> None:
         """The original has returned; unless it returned a handle it has done what it does."""

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import math
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ _hash = xxhash.xxh3_64_intdigest
 _PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
 _strided = torch.strided
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
-_numel: Callable[[Any], int] = torch.Tensor.numel
+_nbytes: Callable[[Any], int] = attrgetter("nbytes")
 _MAX_VIEWS = 4096
 _LOW = 1 << 36
+Floats = npt.NDArray[np.float32]
 _SMALL = 8192
 """Up to so many numbers NumPy measures at a tenth of what torch takes, and in one thread."""
 
@@ -85,8 +87,8 @@ class Reader:
         self._fast: list[int] = []  # positions whose memory is read directly
         self._slow: list[int] = []
         self._count = -1
-        self._known: dict[tuple[int, int], Any] = {}
-        self._numbers: dict[int, npt.NDArray[np.float32]] = {}  # by the id of a view that `_known` keeps
+        self._known: dict[tuple[int, int, torch.dtype], tuple[Any, Floats | None]] = {}
+        self._numbers: list[Floats | None] = []  # the values of what is small, beside `_views`
 
     def __call__(self, tensors: list[torch.Tensor]) -> list[int]:
         """The fingerprint of each, in order."""
@@ -114,15 +116,14 @@ class Reader:
 
         Infinite or NaN when a value is, or when the squares overflow; `UNMEASURED` for integers and the unreadable.
         """
-        found = [UNMEASURED] * len(chosen)
+        numbers = [self.small(index) for index in chosen]
+        found = [UNMEASURED if small is None else math.sqrt(small.dot(small)) for small in numbers]
         large = []
-        for place, index in enumerate(chosen):
-            tensor = local(tensors[index])
-            numbers = self.small(tensors, index)
-            if numbers is not None:
-                found[place] = math.sqrt(numbers.dot(numbers))
-            elif tensor.is_floating_point() and tensor.element_size() > 1 and readable(tensor):  # float8 has no norm
-                large.append((place, tensor))
+        for place, small in enumerate(numbers):
+            if small is None:
+                tensor = local(tensors[chosen[place]])
+                if tensor.is_floating_point() and tensor.element_size() > 1 and readable(tensor):  # float8 has no norm
+                    large.append((place, tensor))
         if large:
             with torch.no_grad():
                 measured = torch._foreach_norm([tensor for _, tensor in large])
@@ -130,20 +131,13 @@ class Reader:
                 found[place] = float(norm)
         return found
 
-    def small(self, tensors: list[torch.Tensor], index: int) -> npt.NDArray[np.float32] | None:
+    def small(self, index: int) -> Floats | None:
         """The values of one of the list just read where NumPy is quicker to read them; else None."""
-        tensor = tensors[index]
-        if tensor.dtype is not torch.float32 or self._slow or tensor.numel() > _SMALL:
-            return None
-        view = self._views[index]
-        values = self._numbers.get(id(view))
-        if values is None:
-            values = self._numbers[id(view)] = np.frombuffer(view or bytearray(), np.float32)
-        return values
+        return None if self._slow else self._numbers[index]
 
     def _placed(self, tensors: list[torch.Tensor]) -> tuple[list[torch.Tensor], tuple[list[int], list[int]]]:
         fast = [tensors[index] for index in self._fast] if self._slow else tensors
-        return fast, (list(map(_data_ptr, fast)), list(map(_numel, fast)))
+        return fast, (list(map(_data_ptr, fast)), list(map(_nbytes, fast)))
 
     def _split(self, tensors: list[torch.Tensor]) -> None:
         fast = [_is_fast(tensor) for tensor in tensors]
@@ -152,27 +146,33 @@ class Reader:
         self._slow = [index for index, direct in enumerate(fast) if not direct]
         self._places = ([-1] * len(self._fast), [-1] * len(self._fast))
         self._views = [b""] * len(self._fast)
+        self._numbers = [None] * len(self._fast)
 
     def _look(self, tensors: list[torch.Tensor], places: tuple[list[int], list[int]]) -> bool:
         """Take the views of memory that has moved; False when some of it can no longer be read directly."""
         if len(self._known) > _MAX_VIEWS:
             self._known.clear()
-            self._numbers.clear()
         (pointers, sizes), (old_pointers, old_sizes) = places, self._places
-        for index, pointer in enumerate(pointers):
-            if pointer == old_pointers[index] and sizes[index] == old_sizes[index]:
+        for index, (pointer, size) in enumerate(zip(pointers, sizes, strict=True)):
+            if pointer == old_pointers[index] and size == old_sizes[index]:
                 continue
             tensor = tensors[index]
             if not _is_fast(tensor):
                 return False
-            size = tensor.nbytes
-            view = self._known.get((pointer, size))
-            if view is None:
-                view = (ctypes.c_char * size).from_address(pointer) if size else b""
-                self._known[pointer, size] = view
-            self._views[index] = view
+            key = (pointer, size, tensor.dtype)
+            known = self._known.get(key)
+            if known is None:
+                known = self._known[key] = _view(*key)
+            self._views[index], self._numbers[index] = known
         self._places = places
         return True
+
+
+def _view(pointer: int, size: int, dtype: torch.dtype) -> tuple[Any, Floats | None]:
+    """Some memory as bytes, and as numbers where NumPy is quicker to read them."""
+    view: Any = (ctypes.c_char * size).from_address(pointer) if size else bytearray()
+    small = dtype is torch.float32 and size <= _SMALL * dtype.itemsize
+    return view, np.frombuffer(view, np.float32) if small else None
 
 
 def _is_fast(tensor: torch.Tensor) -> bool:

@@ -168,7 +168,7 @@ class Functions:
             api,
             monitor.sites.find(frame_above(_DEPTH), outer.site if outer else None, True) if needs.sites else NULL,
             monitor.contexts.current(training, thread.autocast) if needs.contexts else NULL,
-            monitor.summaries.describe(api.args, names, items, seq, 0, False, False) if needs.args else NULL,
+            monitor.summaries.describe(api.args, names, items, seq, 0, False, False) if api.takes else NULL,
             outer.stage if outer else TRAIN if torch.is_grad_enabled() else EVAL,
             monitor.steps.step,
             len(opened),
@@ -184,7 +184,7 @@ class Functions:
             self._give_up(followed)
             return
         api, results = entered.api, NULL
-        if self._needs.results and outcome == RETURNED:
+        if api.gives and outcome == RETURNED:
             results = monitor.summaries.describe(api.results, _WHOLE, (result,), entered.seq, LINK_RESULT, False, False)
         stage = entered.stage if monitor.calls.started else INIT
         self._append(

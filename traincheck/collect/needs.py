@@ -15,19 +15,22 @@ class Needs:
 
     `apis` are globs over API names (`torch.optim.*.step`) and over the base APIs that they override; a call that
     matches none is not recorded; one that matches another than `*` was asked for by name, and is never given up for
-    being called too often. `states` and `updates` are the attributes of variables to watch ("data",
-    "grad", "requires_grad", a buffer's are "data"; an optimizer's "state.exp_avg" must be named), `points` the points
-    in a step at which states are taken, `ranges` whether these have the least and the greatest value. `stored` asks for
-    the tensors of checkpoints, `hyperparameters` for changes of optimizers' settings.
+    being called too often. `args` and `results` are those of them whose arguments and results are described, `tensors`
+    those of which it is told which tensors these are, `fingerprints` which values the tensors have.
+
+    `states` and `updates` are the attributes of variables to watch ("data", "grad", "requires_grad", a buffer's are
+    "data"; an optimizer's "state.exp_avg" must be named), `points` the points in a step at which states are taken,
+    `ranges` whether these have the least and the greatest value. `stored` asks for the tensors of checkpoints,
+    `hyperparameters` for changes of optimizers' settings.
     """
 
     apis: tuple[str, ...] = EVERYTHING
-    args: bool = True
-    results: bool = True
+    args: tuple[str, ...] = EVERYTHING
+    results: tuple[str, ...] = EVERYTHING
+    tensors: tuple[str, ...] = EVERYTHING
+    fingerprints: tuple[str, ...] = EVERYTHING
     contexts: bool = True
     sites: bool = True
-    tensors: bool = True
-    fingerprints: bool = True
     updates: tuple[str, ...] = EVERYTHING
     states: tuple[str, ...] = EVERYTHING
     points: tuple[str, ...] = EVERYTHING
@@ -38,9 +41,7 @@ class Needs:
 
     def wants_api(self, names: Iterable[str]) -> bool:
         """Whether a call known under any of `names` (its own and the base APIs') is to be recorded."""
-        if "*" in self.apis:
-            return True
-        return any(fnmatchcase(name, glob) for name in names for glob in self.apis)
+        return matches(self.apis, names)
 
     def wants_update(self, attr: str) -> bool:
         """Whether changes of `attr` are to be recorded."""
@@ -63,7 +64,8 @@ class Needs:
         """The same, and calls of the functions and methods that match `globs`, with what they get and return."""
         if not globs:
             return self
-        return replace(self, apis=(*self.apis, *globs), args=True, results=True)
+        asked = tuple(globs)
+        return replace(self, apis=self.apis + asked, args=self.args + asked, results=self.results + asked)
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads."""
@@ -92,3 +94,8 @@ class Needs:
             for key, value in mine.items()
         }
         return Needs.from_mapping(merged)
+
+
+def matches(globs: tuple[str, ...], names: Iterable[str]) -> bool:
+    """Whether one of `names` matches one of `globs`."""
+    return "*" in globs or any(fnmatchcase(name, glob) for name in names for glob in globs)

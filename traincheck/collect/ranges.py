@@ -34,7 +34,7 @@ def ranges(reader: Reader, tensors: list[torch.Tensor], chosen: list[int]) -> li
     large: list[int] = []
     for place, index in enumerate(chosen):
         tensor = tensors[index]
-        values = reader.small(tensors, index)
+        values = reader.small(index)
         if values is not None and len(values):
             small.append((place, values))
         elif values is None and tensor.numel() and not tensor.is_complex() and readable(tensor):

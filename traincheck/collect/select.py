@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from traincheck.collect.needs import EVERYTHING, Needs
 from traincheck.dsl.checker import Checked
@@ -27,6 +28,14 @@ _OF_CHANGES = {"live": ("moves",), "stored": ("outdated", "earlier")}
 # Features that every recorded call and step has anyway.
 _FREE_FEATURES = frozenset({"stage", "position", "phase"})
 _RANGE = ("minimum", "maximum")
+# What relations about a call tell of it, and columns that tell more.
+_READS = {"arg": ("args",), "result": ("results",), "dimension": ("args", "results")}
+_READS_BY_COLUMN = {"tensor": "tensors", "fingerprint": "fingerprints"}
+
+_ASPECTS = ("args", "results", "tensors", "fingerprints")
+
+_Limits = Mapping[str, frozenset[str]]
+"""The APIs that a variable can be a call of, or can be, as far as a formula says so."""
 
 
 def needs_of(checked: Checked, rules: Iterable[Rule] = ()) -> Needs:
@@ -51,6 +60,7 @@ class _Scan:
 
     checked: Checked
     apis: set[str] = field(default_factory=set)
+    reads: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in _ASPECTS})
     relations: set[str] = field(default_factory=set)
     attrs: dict[str, set[str]] = field(default_factory=lambda: {"update": set(), "state": set()})
     points: set[str] = field(default_factory=set)
@@ -64,13 +74,13 @@ class _Scan:
         self._concepts = apis_by_concept(self.checked)
         identities = identities_of(self.checked.predicate_sorts)
         self._free = _FREE_FEATURES.union(*identities.values())
-        self._seen: set[tuple[str, tuple[object, ...]]] = set()
+        self._seen: set[tuple[object, ...]] = set()
+        self._allowed: dict[tuple[object, ...], frozenset[str]] = {}
 
     def law(self, formulas: Iterable[Formula], values: Mapping[str, object]) -> None:
         """Note what these formulas read when the variables in `values` have those values."""
         atoms = list(_atoms(formulas))
-        for atom in atoms:
-            self._atom(atom, values)
+        self._together(atoms, values, {})
         if self._free_calls(atoms, values):
             self.apis.update(EVERYTHING)
 
@@ -86,8 +96,10 @@ class _Scan:
             self.attrs["update"].add("requires_grad")  # the cheapest thing that makes variables known
         return Needs(
             apis=tuple(sorted(self.apis)),
-            args="arg" in self.relations,
-            results="result" in self.relations,
+            args=_listed(self.reads["args"]),
+            results=_listed(self.reads["results"]),
+            tensors=_listed(self.reads["tensors"]),
+            fingerprints=_listed(self.reads["fingerprints"]),
             contexts=self.contexts or "context" in self.relations,
             updates=_listed(self.attrs["update"]),
             states=_listed(self.attrs["state"]),
@@ -98,37 +110,85 @@ class _Scan:
             stored=bool(self.relations & {"stored", "live"}),
         )
 
-    def _atom(self, atom: Atom, values: Mapping[str, object]) -> None:
-        given = [(sort, _value(term, values)) for sort, term in _columns(atom, self.checked)]
-        for sort, value in given:
-            if isinstance(value, str) and value in self._concepts:
-                self.apis.update(self._concepts[value])
-            elif sort == "api" and isinstance(value, str):
-                self.apis.add(value)
+    def _together(self, atoms: Sequence[Atom], values: Mapping[str, object], known: _Limits) -> None:
+        """Note what atoms read that hold together, when `known` limits some of their variables."""
+        limits = {**self._limits(atoms, values), **known}
+        for atom in atoms:
+            self._atom(atom, values, limits)
+
+    def _atom(self, atom: Atom, values: Mapping[str, object], limits: _Limits) -> None:
+        given = [(sort, term, _value(term, values)) for sort, term in _columns(atom, self.checked)]
+        for sort, _, value in given:
+            self.apis.update(self._named(sort, value))
         if atom.relation in RELATIONS:
-            self._base(atom, values)
+            self._base(atom, values, limits)
             return
-        key = (atom.relation, tuple(value for _, value in given))
+        known = tuple(value for _, _, value in given)
+        passed = tuple(limits.get(term.text) if isinstance(term, Name) else None for _, term, _ in given)
+        key = (atom.relation, known, passed)
         if atom.relation != CONCEPT and key not in self._seen:
             self._seen.add(key)
             for define in self._defines.get(atom.relation, ()):
-                bound = _bind(define.head, [value for _, value in given])
+                bound = _bind(define.head, list(known))
                 if bound is not None:
-                    for inner in _atoms(define.body):
-                        self._atom(inner, bound)
+                    names = [term.text if isinstance(term, Name) else "" for term in define.head.positional]
+                    inherited = {name: apis for name, apis in zip(names, passed, strict=True) if name and apis}
+                    self._together(list(_atoms(define.body)), bound, inherited)
+
+    def _named(self, sort: str, value: object) -> Sequence[str]:
+        """The APIs that a constant of some sort stands for."""
+        if isinstance(value, str) and value in self._concepts:
+            return self._concepts[value]
+        return (value,) if sort == "api" and isinstance(value, str) else ()
+
+    def _limits(self, atoms: Sequence[Atom], values: Mapping[str, object]) -> dict[str, frozenset[str]]:
+        """What atoms that hold together say of the APIs of calls, and of variables that stand for an API."""
+        limits: dict[str, frozenset[str]] = {}
+        for wanted in ("api", "call"):  # a call is limited by its API's variable too
+            for atom in atoms:
+                columns = list(_columns(atom, self.checked))
+                for place, (_, term) in enumerate(columns):
+                    if isinstance(term, Name) and (implied := self._implied(atom, place, values)):
+                        limits.setdefault(term.text, implied)
+                named = [
+                    limits.get(term.text, ()) for sort, term in columns if sort == "api" and isinstance(term, Name)
+                ]
+                found = frozenset(chain(*named, *(self._named(sort, _value(term, values)) for sort, term in columns)))
+                subjects = {term.text for sort, term in columns if sort == wanted and isinstance(term, Name)}
+                if found and len(subjects) == 1:  # of two calls it is not said which one is meant
+                    limits.setdefault(subjects.pop(), found)
+        return limits
+
+    def _implied(self, atom: Atom, place: int, values: Mapping[str, object]) -> frozenset[str]:
+        """The APIs that all definitions of a predicate allow in one of its places; empty when one does not limit it."""
+        known = tuple(_value(term, values) for _, term in _columns(atom, self.checked))
+        key = (atom.relation, place, known)
+        if key not in self._allowed:
+            self._allowed[key] = frozenset()  # what a definition says of itself
+            found = [self._allows(define, place, known) for define in self._defines.get(atom.relation, ())]
+            self._allowed[key] = frozenset().union(*found) if all(found) else frozenset()
+        return self._allowed[key]
+
+    def _allows(self, define: Define, place: int, known: tuple[object, ...]) -> frozenset[str]:
+        term, bound = define.head.positional[place], _bind(define.head, list(known))
+        if isinstance(term, Value):
+            return frozenset((str(term.value),))
+        if bound is None or not isinstance(term, Name):
+            return frozenset()
+        return self._limits(list(_atoms(define.body)), bound).get(term.text, frozenset())
 
     def _free_calls(self, atoms: Sequence[Atom], values: Mapping[str, object]) -> set[str]:
         """Variables of calls whose api nothing limits."""
-        calls, limited = set(), set()
+        calls, limited = set(), set(self._limits(atoms, values))
         for atom in atoms:
             columns = [(sort, term, _value(term, values)) for sort, term in _columns(atom, self.checked)]
             if atom.relation == "call":
                 calls |= {term.text for sort, term, _ in columns[:1] if isinstance(term, Name)}
-            if any(value in self._concepts or (sort == "api" and value is not None) for sort, _, value in columns):
+            if any(self._named(sort, value) for sort, _, value in columns):
                 limited |= {term.text for sort, term, _ in columns if sort == "call" and isinstance(term, Name)}
         return calls - limited
 
-    def _base(self, atom: Atom, values: Mapping[str, object]) -> None:
+    def _base(self, atom: Atom, values: Mapping[str, object], limits: _Limits) -> None:
         self.relations.add(atom.relation)
         if atom.relation in self.attrs:
             self.attrs[atom.relation].add(_column(atom, "attr", values) or "*")
@@ -137,6 +197,12 @@ class _Scan:
         if atom.relation == "state":
             self.points.add(_column(atom, "point", values) or "*")
             self.ranges |= any(_speaks_of(atom, column) for column in _RANGE)
+        if atom.relation in _READS:
+            call = next((term for sort, term in _columns(atom, self.checked) if sort == "call"), None)
+            apis = limits.get(call.text, EVERYTHING) if isinstance(call, Name) else EVERYTHING
+            told = [aspect for column, aspect in _READS_BY_COLUMN.items() if _may_speak_of(atom, column)]
+            for aspect in (*_READS[atom.relation], *told):
+                self.reads[aspect].update(apis)
 
 
 def _listed(names: set[str]) -> tuple[str, ...]:
@@ -176,6 +242,10 @@ def _column(atom: Atom, column: str, values: Mapping[str, object]) -> str | None
 
 def _speaks_of(atom: Atom, column: str) -> bool:
     return RELATIONS[atom.relation].index(column) < len(atom.positional) or column in dict(atom.named)
+
+
+def _may_speak_of(atom: Atom, column: str) -> bool:
+    return any(column == each.name for each in RELATIONS[atom.relation].columns) and _speaks_of(atom, column)
 
 
 def _value(term: Term, values: Mapping[str, object]) -> object:

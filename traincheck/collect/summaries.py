@@ -64,16 +64,15 @@ class Summaries:
     ) -> int:
         """The id of the set that describes `items`.
 
-        The tensors among them are linked to `call` if `linked`, with fingerprints if `hashed`.
+        It is told which tensors are among them if `linked`, and which values these have if `hashed`.
         """
-        linked = linked or hashed
         key: list[Any] = []
         for name, value in zip(names, items, strict=False):
             kind = type(value)
             if kind in _PLAIN_TENSORS:
                 key.append((value.dtype, value.shape) if value.is_cpu else (value.dtype, value.shape, value.device))
-                if linked:
-                    self.link(call, name, value, flags, hashed)
+                if linked or hashed:
+                    self.link(call, name, value, flags, linked, hashed)
             elif kind in _SCALARS or kind in _TORCH_SCALARS:
                 key.append((kind, value))
             elif kind in _SEQUENCES or isinstance(value, tuple | torch.Tensor):
@@ -84,43 +83,52 @@ class Summaries:
         known = table.known.get(found)
         return self._new_set(table, names, found) if known is None else known
 
-    def result(self, table: SetTable, result: Any, call: int, flags: int, linked: bool, hashed: bool) -> int:
-        """As `describe`, for what a call returned: most often one tensor."""
-        kind = type(result)
-        if kind in _PLAIN_TENSORS and result.is_cpu:
+    def one(
+        self, table: SetTable, names: Sequence[str], value: Any, call: int, flags: int, linked: bool, hashed: bool
+    ) -> int:
+        """As `describe`, for a single value: most often a tensor."""
+        if type(value) in _PLAIN_TENSORS and value.is_cpu:
             if linked or hashed:
-                self.link(call, "", result, flags, hashed)
-            known = table.known.get(((result.dtype, result.shape),))
+                self.link(call, names[0], value, flags, linked, hashed)
+            known = table.known.get(((value.dtype, value.shape),))
             if known is not None:
                 return known
             linked = hashed = False
+        return self.describe(table, names, (value,), call, flags, linked, hashed)
+
+    def result(self, table: SetTable, result: Any, call: int, flags: int, linked: bool, hashed: bool) -> int:
+        """As `describe`, for what a call returned."""
+        kind = type(result)
         if kind is tuple or kind is list:
             return self.describe(table, _ITEM_NAMES, result, call, flags, linked, hashed)
-        return self.describe(table, _ONE, (result,), call, flags, linked, hashed)
+        return self.one(table, _ONE, result, call, flags, linked, hashed)
 
     def _nested(self, name: str, value: Any, call: int, flags: int, linked: bool, hashed: bool) -> tuple[Any, ...]:
         """A container, one level deep: the key of each item behind its index or key."""
+        kind = type(value)
+        if kind is tuple and len(value) <= _MAX_ITEMS and _SCALARS.issuperset(kinds := tuple(map(type, value))):
+            return (_Nested, value, kinds)  # such as a stride
         if isinstance(value, torch.Tensor):
             if linked:
-                self.link(call, name, value, flags, False)
-            return (value.dtype, value.shape, value.device, type(value))
+                self.link(call, name, value, flags, True, False)
+            return (value.dtype, value.shape, value.device, kind)
         pairs = list(value.items()) if type(value) is dict else list(enumerate(value))
         found: list[Any] = []
         for index, item in pairs[:_MAX_ITEMS]:
             kind = type(item)
             if isinstance(item, torch.Tensor):
                 found.append((str(index), item.dtype, item.shape, item.device))
-                if linked:
-                    self.link(call, f"{name}.{index}" if name else str(index), item, flags, hashed)
+                if linked or hashed:
+                    self.link(call, f"{name}.{index}" if name else str(index), item, flags, linked, hashed)
             elif kind in _SCALARS:
                 found.append((str(index), kind, item))
             else:
                 found.append((str(index), kind))
         return (_Nested, type(value), len(pairs), tuple(found))
 
-    def link(self, call: int, name: str, value: Any, flags: int, hashed: bool) -> None:
-        """Say which tensor the value `name` of a call is, with its fingerprint if `hashed`."""
-        token = self._token(value)
+    def link(self, call: int, name: str, value: Any, flags: int, linked: bool, hashed: bool) -> None:
+        """Say which tensor the value `name` of a call is if `linked`, and its fingerprint if `hashed`."""
+        token = self._token(value) if linked else NULL
         fingerprint = self._fingerprint(value) if hashed else 0
         if token != NULL or fingerprint:
             self._append_link(
@@ -156,6 +164,8 @@ class Summaries:
 
 
 _ABSENT = (type(None), None)
+_PLAIN = 3
+"""Entries in the key of a tuple of scalars, which stays as it is until it is written."""
 
 
 class _Nested:
@@ -168,7 +178,7 @@ def _rows(name: str, entry: tuple[Any, ...], exact: bool) -> Iterable[tuple[Any,
     if isinstance(head, torch.dtype):
         yield _tensor_row(name, entry)
     elif head is _Nested:
-        _, kind, length, items = entry
+        _, kind, length, items = entry if len(entry) > _PLAIN else _spelled(*entry[1:])
         yield (name, qualified(kind), None, values.EMPTY if length == 0 else None, float(length), None, None, None)
         for index, *rest in items:
             inner = f"{name}.{index}" if name else index
@@ -177,6 +187,12 @@ def _rows(name: str, entry: tuple[Any, ...], exact: bool) -> Iterable[tuple[Any,
         yield (name, qualified(head), qualified(head), None, None, None, None, None)
     else:
         yield _scalar_row(name, head, entry[1], exact)
+
+
+def _spelled(value: tuple[Any, ...], kinds: tuple[type, ...]) -> tuple[Any, ...]:
+    """The key of a tuple of scalars, as that of any other container is."""
+    items = tuple((str(index), kind, item) for index, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+    return (_Nested, tuple, len(value), items)
 
 
 def _tensor_row(name: str, entry: tuple[Any, ...]) -> tuple[Any, ...]:

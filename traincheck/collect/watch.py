@@ -144,7 +144,7 @@ def _recorder(monitor: Monitor, original: Callable[..., Any], watch: Watch, dept
         if opened is None:
             return original(*args, **kwargs)
         try:
-            result = original(*args, **kwargs)
+            result = original(*args, **kwargs) if kwargs else original(*args)
         except BaseException as error:
             try:
                 leave_raised(thread, watch, opened, args[0] if is_method else None, error)
