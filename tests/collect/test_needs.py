@@ -1,0 +1,61 @@
+"""What a selective collection asks for: of each call only what some law says about it."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from traincheck.collect.needs import Needs
+from traincheck.collect.select import needs_of
+from traincheck.collect.untraced import something_compiled
+from traincheck.dsl.load import load_rules
+
+_FORWARD = "train.Net.forward"
+_LINEAR = "torch.nn.functional.linear"
+
+
+def _needs(folder: Path, *invariants: str) -> Needs:
+    file = folder / "some.rules"
+    file.write_text(
+        "".join(
+            f'invariant {each}\n  "a law"\n  evidence runs 2, examples 9, confidence 0.9, false_alarms 0.1\n'
+            for each in invariants
+        )
+    )
+    return needs_of(load_rules((str(file),)))
+
+
+def test_arguments_and_results_are_asked_for_only_where_a_law_reads_them(tmp_path: Path) -> None:
+    needs = _needs(
+        tmp_path,
+        f'contains_call(Outer: "{_FORWARD}", Inner: "{_LINEAR}")',
+        f'result_dtype(Api: "{_LINEAR}", Dtype: "float32")',
+        'argument_is(Api: "torch.nn.functional.dropout", Argument: "training", Setting: "true")',
+    )
+    assert set(needs.apis) == {_FORWARD, _LINEAR, "torch.nn.functional.dropout"}
+    assert needs.args == ("torch.nn.functional.dropout",)
+    assert needs.results == (_LINEAR,)
+    assert needs.tensors == needs.fingerprints == ()
+
+
+def test_sizes_are_read_from_arguments_and_results(tmp_path: Path) -> None:
+    needs = _needs(tmp_path, f'as_many_as(Api: "{_FORWARD}", Argument: "x")')
+    assert needs.args == needs.results == (_FORWARD,)
+
+
+def test_a_concept_that_limits_a_call_through_its_api_limits_what_is_recorded(tmp_path: Path) -> None:
+    needs = _needs(tmp_path, 'passes_end(Begins: "data_pass", Fetches: "data_batch")')
+    assert "*" not in needs.apis
+
+
+def test_the_shipped_rules_of_torch_do_not_ask_for_everything() -> None:
+    from traincheck.cli.collect import needs_for
+
+    needs = needs_for(["torch"])
+    assert not {"*"} & {*needs.apis, *needs.args, *needs.results, *needs.tensors, *needs.fingerprints}
+
+
+def test_a_half_imported_dynamo_has_compiled_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch._dynamo.utils", ModuleType("torch._dynamo.utils"))
+    assert not something_compiled()
