@@ -172,7 +172,7 @@ def count(draw, signatures, complete, scope, depth=1):
     chosen = draw(st.lists(st.sampled_from(names), max_size=2, unique=True)) if names else []
     scope.made = inner.made
     # what is counted may not depend on the count: such a body has no order in which it can be evaluated
-    known = [name for name in scope.bound["int"] if f"name='{name}'" not in repr(body)]
+    known = [name for name in scope.bound["int"] if name not in chosen and f"name='{name}'" not in repr(body)]
     if known and draw(st.integers(0, 4)) == 0:
         result = draw(st.sampled_from(known))
     else:
