@@ -39,7 +39,7 @@ class Scalars:
         values, type_, present = self._operand(found, step.operand)
         column = np.broadcast_to(from_fractions(values) if type_ == "float" else values, (found.rows,))
         made = found.having(step.variable, column.astype(np.int64, copy=False), type_)
-        return made if present is None else made.take(np.flatnonzero(present))
+        return made if present is None else made.take(np.flatnonzero(np.broadcast_to(present, (found.rows,))))
 
     def compare(self, found: Bindings, test: Comparison) -> Any:
         """For each row whether the comparison is true."""
