@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from traincheck.datalog.bodies import literal_variables
 from traincheck.datalog.engine import ARROW_TYPES
 from traincheck.datalog.program import (
     Arithmetic,
@@ -172,7 +173,8 @@ def count(draw, signatures, complete, scope, depth=1):
     chosen = draw(st.lists(st.sampled_from(names), max_size=2, unique=True)) if names else []
     scope.made = inner.made
     # what is counted may not depend on the count: such a body has no order in which it can be evaluated
-    known = [name for name in scope.bound["int"] if name not in chosen and f"name='{name}'" not in repr(body)]
+    used = set(chosen).union(*map(literal_variables, body))
+    known = [name for name in scope.bound["int"] if name not in used]
     if known and draw(st.integers(0, 4)) == 0:
         result = draw(st.sampled_from(known))
     else:

@@ -1,6 +1,5 @@
 """Records calls: what happens on the training thread around each call that is watched."""
 
-import sys
 import time
 from collections.abc import Callable
 from threading import get_ident
@@ -14,11 +13,9 @@ from traincheck.collect.contexts import Contexts
 from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
 from traincheck.collect.sampling import Gate
-from traincheck.collect.sites import Sites
+from traincheck.collect.sites import Sites, frame_above
 from traincheck.collect.summaries import Summaries, qualified
 from traincheck.trace.layout import LINK_RESULT
-
-_getframe = sys._getframe
 
 INIT, TRAIN, EVAL = range(3)
 RETURNED, RAISED, EXHAUSTED = range(3)
@@ -223,14 +220,7 @@ class Calls:
                 opened.args = self._describe(api.args, names, items, enter, 0, linked, hashed)
         else:
             opened.args = NULL
-        if self._wants_sites:
-            try:
-                frame = _getframe(depth)
-            except ValueError:  # there is none above what Python itself calls at its end
-                frame = None
-            opened.site = self._find_site(frame, site, users)
-        else:
-            opened.site = NULL
+        opened.site = self._find_site(frame_above(depth), site, users) if self._wants_sites else NULL
         opened.contexts = self._context(training, thread.autocast) if self._wants_contexts else NULL
         opened.passing = False
         stack.append(opened)
@@ -263,12 +253,7 @@ class Calls:
             linked = api.linked and (hashed or (opened.parent == NULL if watch.linked is None else watch.linked))
             hashed = hashed and api.hashed
             results = self._describe_result(api.results, result, opened.enter, LINK_RESULT, linked, hashed)
-        stack = thread.stack
-        if stack and stack[-1] is opened and not opened.passing:  # as `close` does, in fewer calls
-            stack.pop()
-            self._write(thread, opened, self._next_id(), results, RETURNED)
-        else:
-            self.close(thread, opened, results, RETURNED)
+        self.close(thread, opened, results, RETURNED)
 
     def leave_raised(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, error: BaseException) -> None:
         """Close a call that raised; running out of items is how an iterator ends, not an error."""

@@ -179,14 +179,14 @@ class _Scan:
 
     def _free_calls(self, atoms: Sequence[Atom], values: Mapping[str, object]) -> set[str]:
         """Variables of calls whose api nothing limits."""
-        calls, limited = set(), set(self._limits(atoms, values))
-        for atom in atoms:
-            columns = [(sort, term, _value(term, values)) for sort, term in _columns(atom, self.checked)]
-            if atom.relation == "call":
-                calls |= {term.text for sort, term, _ in columns[:1] if isinstance(term, Name)}
-            if any(self._named(sort, value) for sort, _, value in columns):
-                limited |= {term.text for sort, term, _ in columns if sort == "call" and isinstance(term, Name)}
-        return calls - limited
+        calls = {
+            term.text
+            for atom in atoms
+            if atom.relation == "call"
+            for sort, term in list(_columns(atom, self.checked))[:1]
+            if sort == "call" and isinstance(term, Name)
+        }
+        return calls - self._limits(atoms, values).keys()
 
     def _base(self, atom: Atom, values: Mapping[str, object], limits: _Limits) -> None:
         self.relations.add(atom.relation)

@@ -107,7 +107,7 @@ class Summaries:
         """A container, one level deep: the key of each item behind its index or key."""
         kind = type(value)
         if kind is tuple and len(value) <= _MAX_ITEMS and _SCALARS.issuperset(kinds := tuple(map(type, value))):
-            return (_Nested, value, kinds)  # such as a stride
+            return (_Scalars, value, kinds)  # such as a stride
         if isinstance(value, torch.Tensor):
             if linked:
                 self.link(call, name, value, flags, True, False)
@@ -164,12 +164,14 @@ class Summaries:
 
 
 _ABSENT = (type(None), None)
-_PLAIN = 3
-"""Entries in the key of a tuple of scalars, which stays as it is until it is written."""
 
 
 class _Nested:
     """Marks the key of a container."""
+
+
+class _Scalars:
+    """Marks the key of a tuple of scalars, which stays as it is until it is written."""
 
 
 def _rows(name: str, entry: tuple[Any, ...], exact: bool) -> Iterable[tuple[Any, ...]]:
@@ -177,8 +179,10 @@ def _rows(name: str, entry: tuple[Any, ...], exact: bool) -> Iterable[tuple[Any,
     head = entry[0]
     if isinstance(head, torch.dtype):
         yield _tensor_row(name, entry)
+    elif head is _Scalars:
+        yield from _rows(name, _spelled(*entry[1:]), exact)
     elif head is _Nested:
-        _, kind, length, items = entry if len(entry) > _PLAIN else _spelled(*entry[1:])
+        _, kind, length, items = entry
         yield (name, qualified(kind), None, values.EMPTY if length == 0 else None, float(length), None, None, None)
         for index, *rest in items:
             inner = f"{name}.{index}" if name else index
