@@ -34,14 +34,15 @@ def test_arguments_and_results_are_asked_for_only_where_a_law_reads_them(tmp_pat
         'argument_is(Api: "torch.nn.functional.dropout", Argument: "training", Setting: "true")',
     )
     assert set(needs.apis) == {_FORWARD, _LINEAR, "torch.nn.functional.dropout"}
-    assert needs.args == ("torch.nn.functional.dropout",)
+    assert needs.args == ("torch.nn.functional.dropout:training",)
     assert needs.results == (_LINEAR,)
     assert needs.tensors == needs.fingerprints == ()
 
 
 def test_sizes_are_read_from_arguments_and_results(tmp_path: Path) -> None:
     needs = _needs(tmp_path, f'as_many_as(Api: "{_FORWARD}", Argument: "x")')
-    assert needs.args == needs.results == (_FORWARD,)
+    assert needs.args == (f"{_FORWARD}:x",)
+    assert needs.results == (_FORWARD,)
 
 
 def test_a_concept_that_limits_a_call_through_its_api_limits_what_is_recorded(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import torch
 
 from tests.collect.running import collect, rows
 from traincheck.cli.collect import needs_for
-from traincheck.collect.fingerprint import Reader
 from traincheck.collect.needs import Needs
 from traincheck.collect.ranges import nonfinite, ranges
 from traincheck.facts import Facts, load_facts
@@ -68,9 +67,7 @@ def test_halves_flags_integers_and_what_is_empty(facts: Facts) -> None:
 
 
 def of(*tensors: torch.Tensor) -> list[tuple[float, float]]:
-    reader = Reader()
-    reader(list(tensors))
-    return ranges(reader, list(tensors), list(range(len(tensors))))
+    return ranges(list(tensors))
 
 
 @pytest.mark.parametrize(

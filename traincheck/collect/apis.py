@@ -14,12 +14,13 @@ _NOTHING: frozenset[str] = frozenset()
 class Api:
     """One API name, what is asked of its calls, and the sets its arguments and results have been seen as.
 
-    `wanted` says whether its calls are recorded; `takes` and `gives` whether with their arguments and results,
-    `linked` and `hashed` whether with which tensors these are and with which values.
+    `wanted` says whether its calls are recorded; `takes` and `gives` whether with their arguments and results, `linked`
+    and `hashed` whether with which tensors these are and with which values; `only` are the arguments, unless all.
     """
 
     __slots__ = (
-        "args", "gives", "group", "hashed", "linked", "name", "names", "number", "results", "takes", "users", "wanted",
+        "_picks", "args", "gives", "group", "hashed", "linked", "name", "named", "names", "number", "only", "results",
+        "takes", "users", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -35,12 +36,36 @@ class Api:
         self.name = known[0]
         self.names = names
         self.wanted = needs.wants_api(known)
-        self.takes, self.gives = matches(needs.args, known), matches(needs.results, known)
+        self.only = needs.arguments(known)
+        self.takes, self.gives = self.only is None or bool(self.only), matches(needs.results, known)
         self.linked, self.hashed = matches(needs.tensors, known), matches(needs.fingerprints, known)
         self.group = ""
         self.users = users  # whether its code is the user's, so that what it calls has a site of its own
         self.args = SetTable(optional)
+        self.named: dict[tuple[str, ...], SetTable] = {}  # of calls with other arguments than `names`
         self.results = SetTable()
+        self._picks: dict[int, tuple[tuple[str, ...], list[int]]] = {}
+
+    def pick(self, args: tuple[Any, ...]) -> tuple[tuple[str, ...], list[Any]]:
+        """Names and values of those positional arguments that are asked for, when not all are."""
+        found = self._picks.get(len(args))
+        if found is None:
+            places = [place for place, name in enumerate(self.names[: len(args)]) if name in (self.only or ())]
+            found = self._picks[len(args)] = tuple(self.names[place] for place in places), places
+        return found[0], [args[place] for place in found[1]]
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[SetTable, tuple[str, ...], tuple[Any, ...]]:
+        """The set table, names and values of what was passed; what `*args` takes is called args.0 and so on."""
+        names, count = self.names, len(args)
+        names = names[:count] + tuple([f"args.{index}" for index in range(count - len(names))]) + tuple(kwargs)
+        values = args + tuple(kwargs.values())
+        if self.only is not None:
+            chosen = [place for place, name in enumerate(names) if name.partition(".")[0] in self.only]
+            names, values = tuple([names[place] for place in chosen]), tuple([values[place] for place in chosen])
+        table = self.named.get(names)
+        if table is None:
+            table = self.named[names] = SetTable(self.args.optional)
+        return table, names, values
 
 
 class Apis:
@@ -105,15 +130,3 @@ def signature_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], froz
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = tuple(parameter.name for parameter in parameters if parameter.kind in positional)
     return names, frozenset(parameter.name for parameter in parameters if parameter.default is None)
-
-
-def bind(
-    names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Names and values of what was passed; what `*args` takes is called args.0 and so on."""
-    count = len(args)
-    if count > len(names):
-        names += tuple(f"args.{index}" for index in range(count - len(names)))
-    if kwargs:
-        return names[:count] + tuple(kwargs), args + tuple(kwargs.values())
-    return names, args

@@ -4,9 +4,9 @@ import itertools
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from traincheck.trace.layout import FAMILIES, NULL
 
@@ -41,17 +41,6 @@ class Names:
         return NULL if text is None else self(text)
 
 
-Columns = dict[str, Any]
-"""By name, a list, or one value for all rows."""
-
-
-class _Rows(NamedTuple):
-    """Rows that were added at once and are not packed yet."""
-
-    number: int
-    columns: Callable[[], Columns]
-
-
 class Buffers:
     """The rows of one process that are not yet on disk, and the counter that orders its events.
 
@@ -78,13 +67,14 @@ class Buffers:
         """Add one row to `family`; the slow way, for rows that are rare."""
         self._packed[family].append(self._structs[family].pack(*columns))
 
-    def add_rows(self, family: str, count: int, columns: Callable[[], Columns]) -> None:
-        """Add `count` rows to `family` at once.
+    def add_table(self, family: str, rows: npt.NDArray[Any]) -> None:
+        """Add many rows to `family` at once, of its packed type."""
+        self._packed[family].append(rows.tobytes())
 
-        Their columns are asked for, on another thread, when rows are drained: much at a time costs little each.
-        """
-        if count:
-            self._packed[family].append(_Rows(count, columns))
+    def reserve(self, count: int) -> int:
+        """Take so many numbers, one at least; the first of them."""
+        last = next(itertools.islice(self._counter, count - 1, None))  # in one piece, whatever other threads do
+        return last - count + 1
 
     def upcoming(self) -> int:
         """The number that comes next, without using it up: when rows are written must not show in how they count."""
@@ -96,7 +86,7 @@ class Buffers:
         for name in reversed(list(FAMILIES)):
             rows: list[Any] = self._packed[name] if name in self._packed else self._text(name)
             count = len(rows)
-            taken[name] = self._together(name, rows[:count])
+            taken[name] = rows[:count]
             del rows[:count]
         return taken
 
@@ -106,24 +96,5 @@ class Buffers:
             waiting: list[Any] = self._packed[name] if name in self._packed else self._text(name)
             waiting[:0] = taken
 
-    def _together(self, family: str, rows: list[Any]) -> list[Any]:
-        """The same rows, all packed; those that were added at once stand behind the others."""
-        groups = [row for row in rows if type(row) is _Rows]
-        if not groups:
-            return rows
-        kind = FAMILIES[family].packed
-        table = np.empty(sum(group.number for group in groups), kind)
-        columns = [group.columns() for group in groups]
-        for name in columns[0]:
-            parts = [
-                _column(found[name], group.number, kind[name]) for group, found in zip(groups, columns, strict=True)
-            ]
-            table[name] = np.concatenate(parts)
-        return [*(row for row in rows if type(row) is not _Rows), table.tobytes()]
-
     def _text(self, family: str) -> list[Any]:
         return self.process if family == "process" else self.names.rows
-
-
-def _column(found: Any, number: int, kind: Any) -> Any:
-    return np.array(found, kind) if isinstance(found, list) else np.full(number, found, kind)

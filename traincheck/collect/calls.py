@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from traincheck.collect.apis import Api, bind
+from traincheck.collect.apis import Api
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.needs import Needs
@@ -207,17 +207,17 @@ class Calls:
         else:
             told = watch.before is None or (watch.forward and outer is not None and outer.in_forward)
         if api.takes:
-            names = api.names
+            table, names, items = api.args, api.names, args
             if kwargs or len(args) > len(names):
-                names, items = bind(names, args, kwargs)
-            else:
-                items = args
+                table, names, items = api.bind(args, kwargs)
+            elif api.only is not None:
+                names, items = api.pick(args)  # type: ignore[assignment]
             linked = api.linked and (hashed or (outer is None if watch.linked is None else watch.linked))
             hashed = hashed and api.hashed
             if len(items) == 1:
-                opened.args = self._describe_one(api.args, names, items[0], enter, 0, linked, hashed)
+                opened.args = self._describe_one(table, names, items[0], enter, 0, linked, hashed)
             else:
-                opened.args = self._describe(api.args, names, items, enter, 0, linked, hashed)
+                opened.args = self._describe(table, names, items, enter, 0, linked, hashed)
         else:
             opened.args = NULL
         opened.site = self._find_site(frame_above(depth), site, users) if self._wants_sites else NULL

@@ -17,14 +17,22 @@ from traincheck import values
 ABSENT = 0
 """The fingerprint of a tensor that has none: meta, quantised or a wrapper around others."""
 
+UNSEEN = 2
+"""A fingerprint that was never taken."""
+NO_GRADIENT = 3
+"""The fingerprint of a gradient that is None."""
+
 UNMEASURED = -1.0
 """The norm of what has none."""
 
 _hash = xxhash.xxh3_64_intdigest
 _PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
-_strided = torch.strided
+_STRIDED = frozenset((torch.strided,))
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _nbytes: Callable[[Any], int] = attrgetter("nbytes")
+_layout: Callable[[Any], torch.layout] = attrgetter("layout")
+_is_cpu: Callable[[Any], bool] = attrgetter("is_cpu")
+_is_contiguous: Callable[[Any], bool] = torch.Tensor.is_contiguous
 _MAX_VIEWS = 4096
 _LOW = 1 << 36
 Floats = npt.NDArray[np.float32]
@@ -40,7 +48,7 @@ def zero_fingerprint(size: int) -> int:
 
 def readable(tensor: torch.Tensor) -> bool:
     """Whether the tensor's own memory holds its values: dense, real storage, no subclass around other tensors."""
-    if type(tensor) not in _PLAIN_TYPES or tensor.layout is not _strided or tensor.is_meta:
+    if type(tensor) not in _PLAIN_TYPES or tensor.layout is not torch.strided or tensor.is_meta:
         return False
     # FSDP frees a storage and keeps the tensors in it, whose addresses are then their offsets from nothing
     return tensor.data_ptr() > _LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()
@@ -88,7 +96,8 @@ class Reader:
         self._slow: list[int] = []
         self._count = -1
         self._known: dict[tuple[int, int, torch.dtype], tuple[Any, Floats | None]] = {}
-        self._numbers: list[Floats | None] = []  # the values of what is small, beside `_views`
+        self.small: list[Floats | None] = []
+        """Of each of the list just read, its values where NumPy is quicker to read them: never of none; else None."""
 
     def __call__(self, tensors: list[torch.Tensor]) -> list[int]:
         """The fingerprint of each, in order."""
@@ -111,30 +120,6 @@ class Reader:
             found[index] = fingerprint(tensors[index])
         return found
 
-    def norms(self, tensors: list[torch.Tensor], chosen: list[int]) -> list[float]:
-        """The Euclidean norms of those of the list just read that are at the positions `chosen`.
-
-        Infinite or NaN when a value is, or when the squares overflow; `UNMEASURED` for integers and the unreadable.
-        """
-        numbers = [self.small(index) for index in chosen]
-        found = [UNMEASURED if small is None else math.sqrt(small.dot(small)) for small in numbers]
-        large = []
-        for place, small in enumerate(numbers):
-            if small is None:
-                tensor = local(tensors[chosen[place]])
-                if tensor.is_floating_point() and tensor.element_size() > 1 and readable(tensor):  # float8 has no norm
-                    large.append((place, tensor))
-        if large:
-            with torch.no_grad():
-                measured = torch._foreach_norm([tensor for _, tensor in large])
-            for (place, _), norm in zip(large, measured, strict=True):
-                found[place] = float(norm)
-        return found
-
-    def small(self, index: int) -> Floats | None:
-        """The values of one of the list just read where NumPy is quicker to read them; else None."""
-        return None if self._slow else self._numbers[index]
-
     def _placed(self, tensors: list[torch.Tensor]) -> tuple[list[torch.Tensor], tuple[list[int], list[int]]]:
         fast = [tensors[index] for index in self._fast] if self._slow else tensors
         return fast, (list(map(_data_ptr, fast)), list(map(_nbytes, fast)))
@@ -146,33 +131,58 @@ class Reader:
         self._slow = [index for index, direct in enumerate(fast) if not direct]
         self._places = ([-1] * len(self._fast), [-1] * len(self._fast))
         self._views = [b""] * len(self._fast)
-        self._numbers = [None] * len(self._fast)
+        self.small = [None] * len(tensors)
 
     def _look(self, tensors: list[torch.Tensor], places: tuple[list[int], list[int]]) -> bool:
         """Take the views of memory that has moved; False when some of it can no longer be read directly."""
         if len(self._known) > _MAX_VIEWS:
             self._known.clear()
+        if not _all_fast(tensors):
+            return False
         (pointers, sizes), (old_pointers, old_sizes) = places, self._places
         for index, (pointer, size) in enumerate(zip(pointers, sizes, strict=True)):
             if pointer == old_pointers[index] and size == old_sizes[index]:
                 continue
-            tensor = tensors[index]
-            if not _is_fast(tensor):
-                return False
-            key = (pointer, size, tensor.dtype)
+            key = (pointer, size, tensors[index].dtype)
             known = self._known.get(key)
             if known is None:
                 known = self._known[key] = _view(*key)
-            self._views[index], self._numbers[index] = known
+            self._views[index], self.small[self._fast[index]] = known
         self._places = places
         return True
+
+
+def _all_fast(tensors: list[torch.Tensor]) -> bool:
+    """Whether the memory of all can be read directly: as `_is_fast`, by few questions to all where they suffice."""
+    plain = _PLAIN_TYPES.issuperset(map(type, tensors)) and _STRIDED.issuperset(map(_layout, tensors))
+    if plain and all(map(_is_cpu, tensors)) and all(map(_is_contiguous, tensors)):
+        return min(map(_data_ptr, tensors), default=_LOW + 1) > _LOW or all(map(_is_fast, tensors))
+    return False
 
 
 def _view(pointer: int, size: int, dtype: torch.dtype) -> tuple[Any, Floats | None]:
     """Some memory as bytes, and as numbers where NumPy is quicker to read them."""
     view: Any = (ctypes.c_char * size).from_address(pointer) if size else bytearray()
-    small = dtype is torch.float32 and size <= _SMALL * dtype.itemsize
+    small = dtype is torch.float32 and 0 < size <= _SMALL * dtype.itemsize
     return view, np.frombuffer(view, np.float32) if small else None
+
+
+def norms(tensors: list[torch.Tensor]) -> list[float]:
+    """The Euclidean norm of each.
+
+    Infinite or NaN when a value is, or when the squares overflow; `UNMEASURED` for integers and the unreadable.
+    """
+    found = [UNMEASURED] * len(tensors)
+    places = []
+    for place, tensor in enumerate(map(local, tensors)):
+        if tensor.is_floating_point() and tensor.element_size() > 1 and readable(tensor):  # float8 has no norm
+            places.append((place, tensor))
+    if places:
+        with torch.no_grad():
+            measured = torch._foreach_norm([tensor for _, tensor in places])
+        for (place, _), norm in zip(places, measured, strict=True):
+            found[place] = float(norm)
+    return found
 
 
 def _is_fast(tensor: torch.Tensor) -> bool:

@@ -64,7 +64,7 @@ class Flusher:
                 return
             self._stopped = True
             self._monitor.close()
-            self._monitor.changes.flush_states()
+            self._monitor.changes.end_step()
             if self._flush():
                 self._end()
         self._wake.set()
@@ -91,6 +91,7 @@ class Flusher:
         """Write all waiting rows; False when there has been no event yet."""
         buffers = self._monitor.buffers
         self._monitor.calls.write_open()
+        self._monitor.changes.write()
         rows = buffers.drain()
         if self._writer is None:
             if not rows["calls"]:

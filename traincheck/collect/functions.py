@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import Module
 
-from traincheck.collect.apis import Api, bind
+from traincheck.collect.apis import Api
 from traincheck.collect.buffers import NULL
 from traincheck.collect.calls import EVAL, INIT, RAISED, RETURNED, TRAIN, Thread
 from traincheck.collect.monitor import Monitor
@@ -159,7 +159,7 @@ class Functions:
         if isinstance(receiver, Module):  # which may still be under construction
             training = receiver.__dict__.get("training")
         seq = self._buffers.next_id()
-        names, items = bind(api.names, args, kwargs)
+        table, names, items = api.bind(args, kwargs)
         entered = Entered(
             seq,
             time.time_ns(),
@@ -168,7 +168,7 @@ class Functions:
             api,
             monitor.sites.find(frame_above(_DEPTH), outer.site if outer else None, True) if needs.sites else NULL,
             monitor.contexts.current(training, thread.autocast) if needs.contexts else NULL,
-            monitor.summaries.describe(api.args, names, items, seq, 0, False, False) if api.takes else NULL,
+            monitor.summaries.describe(table, names, items, seq, 0, False, False) if api.takes else NULL,
             outer.stage if outer else TRAIN if torch.is_grad_enabled() else EVAL,
             monitor.steps.step,
             len(opened),

@@ -91,7 +91,7 @@ class Monitor:
         self.steps_gate.open = self.full_gate.open = False
 
     def _mark_step(self, seq: int, step: int, at_once: bool) -> None:
-        self.changes.flush_states()
+        self.changes.end_step()
         self.buffers.add("marks", seq, step, MARK_STEP)
         self.buffers.add("marks", self.steps.turned, step, MARK_LEFT)
         self.turn()

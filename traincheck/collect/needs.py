@@ -16,7 +16,8 @@ class Needs:
     `apis` are globs over API names (`torch.optim.*.step`) and over the base APIs that they override; a call that
     matches none is not recorded; one that matches another than `*` was asked for by name, and is never given up for
     being called too often. `args` and `results` are those of them whose arguments and results are described, `tensors`
-    those of which it is told which tensors these are, `fingerprints` which values the tensors have.
+    those of which it is told which tensors these are, `fingerprints` which values the tensors have. In `args`, a glob
+    with a name behind a colon (`torch.nn.functional.relu:inplace`) asks for that argument only.
 
     `states` and `updates` are the attributes of variables to watch ("data", "grad", "requires_grad", a buffer's are
     "data"; an optimizer's "state.exp_avg" must be named), `points` the points in a step at which states are taken,
@@ -42,6 +43,17 @@ class Needs:
     def wants_api(self, names: Iterable[str]) -> bool:
         """Whether a call known under any of `names` (its own and the base APIs') is to be recorded."""
         return matches(self.apis, names)
+
+    def arguments(self, names: Iterable[str]) -> frozenset[str] | None:
+        """Which arguments are to be described of a call known under any of `names`; None for all."""
+        known, found = list(names), set[str]()
+        for glob in self.args:
+            api, _, argument = glob.partition(":")
+            if matches((api,), known):
+                if not argument:
+                    return None
+                found.add(argument)
+        return frozenset(found)
 
     def wants_update(self, attr: str) -> bool:
         """Whether changes of `attr` are to be recorded."""

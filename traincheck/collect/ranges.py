@@ -2,15 +2,14 @@
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 import torch
 
 from traincheck.collect.buffers import NULL
-from traincheck.collect.fingerprint import Reader, readable
+from traincheck.collect.fingerprint import Floats, readable
 
-__all__ = ["NO_RANGE", "UNKNOWN", "Extent", "nonfinite", "ranges"]
+__all__ = ["NO_RANGE", "UNKNOWN", "Extent", "flat_ranges", "nonfinite", "ranges"]
 
 Range = tuple[float, float]
 Extent = tuple[int, float, float]
@@ -23,27 +22,29 @@ UNKNOWN: Extent = (NULL, *NO_RANGE)
 _WIDENED = (torch.uint16, torch.uint32, torch.uint64)
 
 
-def ranges(reader: Reader, tensors: list[torch.Tensor], chosen: list[int]) -> list[Range]:
-    """The least and the greatest value of each of the tensors at the positions `chosen` of the list just read.
+def ranges(tensors: list[torch.Tensor]) -> list[Range]:
+    """The least and the greatest value of each tensor.
 
-    NaN is left aside, infinities count. `NO_RANGE` of what is empty, complex, nothing but NaN, or cannot be read. Small
-    tensors are read side by side, which takes a quarter of the time.
+    NaN is left aside, infinities count. `NO_RANGE` of what is empty, complex, nothing but NaN, or cannot be read.
     """
-    found = [NO_RANGE] * len(chosen)
-    small: list[tuple[int, Any]] = []
-    large: list[int] = []
-    for place, index in enumerate(chosen):
-        tensor = tensors[index]
-        values = reader.small(index)
-        if values is not None and len(values):
-            small.append((place, values))
-        elif values is None and tensor.numel() and not tensor.is_complex() and readable(tensor):
-            large.append(place)
-    places = [*(place for place, _ in small), *large]
-    measured = [*_of_small([values for _, values in small]), *_of_large([tensors[chosen[place]] for place in large])]
+    found = [NO_RANGE] * len(tensors)
+    places = [
+        place for place, tensor in enumerate(tensors) if tensor.numel() and not tensor.is_complex() and readable(tensor)
+    ]
+    measured = _measured([tensors[place] for place in places])
     for place, limits in zip(places, measured, strict=True):
-        found[place] = _of_numbers(tensors[chosen[place]]) if math.isnan(limits[0]) else limits
+        found[place] = _of_numbers(tensors[place]) if math.isnan(limits[0]) else limits
     return found
+
+
+def flat_ranges(arrays: list[Floats]) -> list[Range]:
+    """The same of arrays of few numbers, none of them empty: side by side, which takes a quarter of the time."""
+    flat, starts = np.concatenate(arrays), [0, *itertools.accumulate(map(len, arrays[:-1]))]
+    with np.errstate(invalid="ignore"):
+        least, greatest = np.minimum.reduceat(flat, starts), np.maximum.reduceat(flat, starts)
+        if np.isnan(least).any():
+            least, greatest = np.fmin.reduceat(flat, starts), np.fmax.reduceat(flat, starts)
+    return list(zip(least.tolist(), greatest.tolist(), strict=True))
 
 
 def nonfinite(tensor: torch.Tensor) -> int:
@@ -52,17 +53,7 @@ def nonfinite(tensor: torch.Tensor) -> int:
     return values.numel() - int(torch.isfinite(values).sum())
 
 
-def _of_small(values: list[Any]) -> list[Range]:
-    """The ranges of arrays, none of them empty."""
-    if not values:
-        return []
-    flat, starts = np.concatenate(values), [0, *itertools.accumulate(map(len, values[:-1]))]
-    with np.errstate(invalid="ignore"):
-        least, greatest = np.minimum.reduceat(flat, starts), np.maximum.reduceat(flat, starts)
-    return list(zip(least.tolist(), greatest.tolist(), strict=True))
-
-
-def _of_large(tensors: list[torch.Tensor]) -> list[Range]:
+def _measured(tensors: list[torch.Tensor]) -> list[Range]:
     """One pass over each tensor; results are fetched together for each device and dtype: a GPU is waited for once."""
     found = [NO_RANGE] * len(tensors)
     pairs: dict[tuple[torch.dtype, torch.device], list[tuple[int, torch.Tensor]]] = {}

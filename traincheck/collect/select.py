@@ -29,7 +29,12 @@ _OF_CHANGES = {"live": ("moves",), "stored": ("outdated", "earlier")}
 _FREE_FEATURES = frozenset({"stage", "position", "phase"})
 _RANGE = ("minimum", "maximum")
 # What relations about a call tell of it, and columns that tell more.
-_READS = {"arg": ("args",), "result": ("results",), "dimension": ("args", "results")}
+_READS: Mapping[str | None, tuple[str, ...]] = {
+    "arg": ("args",),
+    "result": ("results",),
+    "dimension": ("args", "results"),
+}
+_READS_BY_ROLE: Mapping[str | None, tuple[str, ...]] = {"arg": ("args",), "result": ("results",)}
 _READS_BY_COLUMN = {"tensor": "tensors", "fingerprint": "fingerprints"}
 
 _ASPECTS = ("args", "results", "tensors", "fingerprints")
@@ -201,12 +206,17 @@ class _Scan:
             call = next((term for sort, term in _columns(atom, self.checked) if sort == "call"), None)
             apis = limits.get(call.text, EVERYTHING) if isinstance(call, Name) else EVERYTHING
             told = [aspect for column, aspect in _READS_BY_COLUMN.items() if _may_speak_of(atom, column)]
-            for aspect in (*_READS[atom.relation], *told):
-                self.reads[aspect].update(apis)
+            role = _column(atom, "role", values) if atom.relation == "dimension" else None
+            name = (_column(atom, "name", values) or "").partition(".")[0]
+            for aspect in (*_READS_BY_ROLE.get(role, _READS[atom.relation]), *told):
+                only = f":{name}" if name and aspect == "args" else ""
+                self.reads[aspect].update([api + only for api in apis])
 
 
 def _listed(names: set[str]) -> tuple[str, ...]:
-    return EVERYTHING if "*" in names else tuple(sorted(names))
+    """In order; without single arguments of APIs all of whose arguments are there."""
+    covered = {name for name in names if ":" in name and name.partition(":")[0] in names}
+    return EVERYTHING if "*" in names else tuple(sorted(names - covered))
 
 
 def _atoms(formulas: Iterable[Formula]) -> Iterator[Atom]:

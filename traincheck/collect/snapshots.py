@@ -8,7 +8,7 @@ import torch
 from torch.nn import Module
 
 from traincheck.collect.discovery import persistent_tensors
-from traincheck.collect.table import UNSEEN
+from traincheck.collect.fingerprint import UNSEEN
 from traincheck.collect.variables import Variables
 
 

@@ -1,65 +1,66 @@
 """All variables side by side: what was last seen of each, in columns that a sweep compares at once."""
 
+import itertools
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 import torch
 
 from traincheck.collect.buffers import NULL
-from traincheck.collect.fingerprint import UNMEASURED, Reader
-from traincheck.collect.ranges import UNKNOWN, Extent
-
-UNSEEN = 2
-"""A fingerprint that was never taken."""
-NO_GRADIENT = 3
-"""The fingerprint of a gradient that is None."""
+from traincheck.collect.fingerprint import NO_GRADIENT, UNSEEN, Reader
+from traincheck.collect.roster import Integers, Roster
 
 _grad: Callable[[Any], Any] = attrgetter("grad")
 _requires_grad: Callable[[Any], bool] = attrgetter("requires_grad")
 
 
 class Column:
-    """One attribute of all variables: fingerprint, norm, class and extent of the value last seen, and who set it.
+    """One attribute of all variables: the fingerprint of the value last seen, and who set it.
 
     Lists, not arrays: most models have so few variables that an array operation costs more than the comparison.
+    `unseen` says whether some fingerprint may be UNSEEN; `stale` are positions whose values are yet to be measured.
     """
 
     def __init__(self) -> None:
         self.prints: list[int] = []
-        self.norms: list[float] = []
-        self.classes: list[int] = []
         self.calls: list[int] = []
-        self.extents: list[Extent] = []
+        self.unseen = False
+        self.stale: set[int] = set()
         self.reader = Reader()
 
     def append(self, seen: int) -> None:
         """One more variable."""
         self.prints.append(seen)
-        self.norms.append(UNMEASURED)
-        self.classes.append(NULL)
         self.calls.append(NULL)
-        self.extents.append(UNKNOWN)
+        self.unseen = True
 
     def keep(self, indices: Sequence[int]) -> None:
         """Leave out all others."""
         self.prints = [self.prints[index] for index in indices]
-        self.norms = [self.norms[index] for index in indices]
-        self.classes = [self.classes[index] for index in indices]
         self.calls = [self.calls[index] for index in indices]
-        self.extents = [self.extents[index] for index in indices]
+        self.stale = {place for place, index in enumerate(indices) if index in self.stale}
+
+    def forget(self) -> None:
+        """Nothing has been seen yet."""
+        self.prints = [UNSEEN] * len(self.prints)
+        self.unseen = True
 
 
 class Variable:
     """One tensor: the ids of its names (the first one, then its ties) and its place in the table."""
 
-    __slots__ = ("held", "ids", "index", "kind", "named", "tensor")
+    __slots__ = ("held", "ids", "index", "kind", "named", "serial", "tensor")
 
-    def __init__(self, tensor: torch.Tensor, kind: str, index: int, died: Callable[[object], None]) -> None:
+    def __init__(
+        self, tensor: torch.Tensor, kind: str, index: int, serial: int, died: Callable[[object], None]
+    ) -> None:
         self.tensor = weakref.ref(tensor, died)
         self.kind = kind
         self.index = index
+        self.serial = serial  # never reused
         self.ids: tuple[int, ...] = ()
         self.named = False  # whether a module has it
         self.held = False
@@ -70,7 +71,7 @@ class Table:
 
     def __init__(self) -> None:
         self.variables: list[Variable] = []
-        self.data, self.grad = Column(), Column()
+        self.data, self.grad = Column(), Column()  # of gradients, those of parameters only
         self.flags: list[bool] = []
         self.deaths = 0  # how many tensors of variables have died
         self.version = 0  # changes whenever variables come, go, are named or held
@@ -78,6 +79,8 @@ class Table:
         self._references: list[weakref.ref[torch.Tensor]] = []
         self._missed = False
         self._trained: list[int] = []  # positions of what may have a gradient
+        self._serials = itertools.count()
+        self._roster = -1, Roster((), ())  # as of a version
 
     def find(self, tensor: torch.Tensor) -> Variable | None:
         """The variable of `tensor`, if it is one."""
@@ -86,14 +89,14 @@ class Table:
 
     def add(self, tensor: torch.Tensor, kind: str) -> Variable:
         """A variable for a tensor that has none."""
-        variable = Variable(tensor, kind, len(self.variables), self._miss)
+        variable = Variable(tensor, kind, len(self.variables), next(self._serials), self._miss)
         self._by_tensor[id(tensor)] = variable
         self.variables.append(variable)
         self._references.append(variable.tensor)
         self.flags.append(tensor.requires_grad)
         self.data.append(UNSEEN)
-        self.grad.append(UNSEEN if kind == "buffer" or tensor.grad is not None else NO_GRADIENT)
         if kind != "buffer":
+            self.grad.append(UNSEEN if tensor.grad is not None else NO_GRADIENT)
             self._trained.append(variable.index)
         self.version += 1
         return variable
@@ -107,8 +110,9 @@ class Table:
             found = [tensor for tensor in found if tensor is not None]
         return found
 
-    def trained(self, tensors: list[Any]) -> tuple[list[int], list[Any]]:
-        """The positions of the parameters among `tensors`, and their gradients, None where there is none."""
+    def trained(self) -> tuple[list[int], list[Any]]:
+        """The positions of the parameters, and their gradients, None where there is none."""
+        tensors = self.tensors()
         return self._trained, list(map(_grad, [tensors[index] for index in self._trained]))
 
     def changed_flags(self, tensors: list[Any]) -> list[int]:
@@ -120,11 +124,24 @@ class Table:
         self.flags = flags
         return changed
 
-    def noted(self, held: Collection[int]) -> tuple[list[int], list[int]]:
-        """Positions and ids, one for each name, of what is among `held` (Python ids of tensors) or held by nobody."""
+    def noted(self, held: Collection[int], buffers: bool) -> tuple[Integers, Integers]:
+        """Positions and ids, one for each name, of what is among `held` (Python ids of tensors) or held by nobody.
+
+        Buffers among them only if so asked.
+        """
         chosen = [v for v in self.variables if not v.held or id(v.tensor()) in held]
-        rows = [(variable.index, number) for variable in chosen for number in variable.ids]
-        return [index for index, _ in rows], [number for _, number in rows]
+        rows = [(v.index, number) for v in chosen if buffers or v.kind != "buffer" for number in v.ids]
+        table: Integers = np.array(rows, np.int64).reshape(-1, 2)
+        return table[:, 0], table[:, 1]
+
+    def roster(self) -> Roster:
+        """Which variables stand where now."""
+        version, roster = self._roster
+        if version != self.version:
+            variables = self.variables
+            roster = Roster([variable.serial for variable in variables], [variable.ids for variable in variables])
+            self._roster = self.version, roster
+        return roster
 
     def _miss(self, reference: object) -> None:
         self._missed = True
@@ -135,10 +152,11 @@ class Table:
         self.flags = [self.flags[index] for index in alive]
         self._references = [variable.tensor for variable in self.variables]
         self.data.keep(alive)
-        self.grad.keep(alive)
+        living = set(alive)
+        self.grad.keep([place for place, index in enumerate(self._trained) if index in living])
         for index, variable in enumerate(self.variables):
             variable.index = index
         self._trained = [variable.index for variable in self.variables if variable.kind != "buffer"]
-        living = set(map(id, self.variables))
-        self._by_tensor = {at: variable for at, variable in self._by_tensor.items() if id(variable) in living}
+        kept = set(map(id, self.variables))
+        self._by_tensor = {at: variable for at, variable in self._by_tensor.items() if id(variable) in kept}
         self.version += 1

@@ -8,9 +8,10 @@ from torch.optim import Optimizer
 
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.discovery import Modules, named_tensors, unwrap
+from traincheck.collect.fingerprint import UNSEEN
 from traincheck.collect.objects import Objects
 from traincheck.collect.summaries import dtype_name, shape_text
-from traincheck.collect.table import UNSEEN, Table, Variable
+from traincheck.collect.table import Table, Variable
 
 _PLACEHOLDER = "optimizer"
 """First word of the names of tensors that an optimizer holds and no module does."""

@@ -1,0 +1,232 @@
+"""Turns what sweeps have seen into rows of updates and states: on the thread that writes, many sweeps at a time.
+
+The training thread only notes what is new. What there was before and what a step has left follows from the notes, in
+array operations over all sweeps since the last time.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from traincheck import values
+from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.fingerprint import ABSENT, NO_GRADIENT, UNMEASURED, UNSEEN
+from traincheck.collect.measures import Measured
+from traincheck.collect.ranges import NO_RANGE, UNKNOWN, Extent
+from traincheck.collect.roster import Integers, Roster
+from traincheck.trace.layout import FAMILIES
+
+__all__ = ["AFTER_STEP", "BEFORE_STEP", "DATA", "GRAD", "Noted", "Replay", "Swept"]
+
+DATA, GRAD = range(2)
+_ATTRIBUTES = ("data", "grad")
+BEFORE_STEP, AFTER_STEP = range(2)
+
+Table = npt.NDArray[Any]
+_CELL = np.dtype(
+    [("print", "u8"), ("norm", "f8"), ("class", "i4"), ("nonfinite", "i8"), ("minimum", "f8"), ("maximum", "f8")]
+)
+"""What is known of one value of one variable."""
+_FINITE: Extent = (0, *NO_RANGE)
+
+
+class Swept(NamedTuple):
+    """What a sweep found new: the variables at some `places` of `positions`, their fingerprints at those of `seen`.
+
+    `first` is the id of the first of the updates this makes, one for each name; NULL when it makes none, as
+    values that are seen for the first time.
+    """
+
+    roster: Roster
+    column: int
+    call: int
+    first: int
+    positions: Sequence[int]
+    places: list[int]
+    seen: list[int]
+    measured: Measured
+
+
+class Noted(NamedTuple):
+    """The states of some variables are asked for, as they are now: a row for each of `ids`."""
+
+    roster: Roster
+    column: int
+    seq: int
+    point: int
+    positions: Integers
+    ids: Integers
+
+
+Event = Swept | Noted | None
+"""None: the step has ended."""
+
+
+class Replay:
+    """What sweeps have noted and nobody has looked at yet; `note` adds to it, from the training thread."""
+
+    def __init__(self, buffers: Buffers) -> None:
+        self._buffers = buffers
+        self._waiting: list[Event] = []
+        self.note: Callable[[Event], None] = self._waiting.append
+        self._columns = [_Column(buffers, column) for column in (DATA, GRAD)]
+        self._step = 0
+        self._states: list[tuple[Integers, Table]] = []  # steps and rows of states, of steps that may not have ended
+
+    def run(self) -> None:
+        """Write the updates and states that follow from what has been noted."""
+        taken = self._waiting[: len(self._waiting)]
+        del self._waiting[: len(taken)]
+        for roster, events in _by_roster(taken):
+            self._play(roster, events)
+        self._write_states()
+
+    def _play(self, roster: Roster, events: list[Event]) -> None:
+        swept: tuple[list[Swept], ...] = ([], [])
+        noted: tuple[list[tuple[Noted, int, int]], ...] = ([], [])
+        for event in events:
+            if event is None:
+                self._step += 1
+            elif type(event) is Swept:
+                swept[event.column].append(event)
+            else:
+                noted[event.column].append((event, len(swept[event.column]), self._step))  # type: ignore[arg-type]
+        for column in self._columns:
+            if swept[column.number] or noted[column.number]:
+                column.play(roster, swept[column.number])
+                self._states += column.states(noted[column.number])
+
+    def _write_states(self) -> None:
+        """Write the states of the steps that have ended, the last of each variable and point."""
+        if not self._states:
+            return
+        steps = np.concatenate([numbers for numbers, _ in self._states])
+        rows = np.concatenate([table for _, table in self._states])
+        ended = steps < self._step
+        self._states = [(steps[~ended], rows[~ended])] if not ended.all() else []
+        if ended.any():
+            steps, rows = steps[ended], rows[ended]
+            order = np.lexsort((rows["at"], rows["variable"], rows["point"], steps))
+            steps, rows = steps[order], rows[order]
+            same = (np.diff(steps) == 0) & (rows["variable"][1:] == rows["variable"][:-1])
+            same &= rows["point"][1:] == rows["point"][:-1]
+            self._buffers.add_table("states", rows[np.append(~same, True)])
+
+
+class _Column:
+    """One attribute of all variables through time: what it was at the end of the last replay, and what came then."""
+
+    def __init__(self, buffers: Buffers, number: int) -> None:
+        names = buffers.names
+        self._buffers = buffers
+        self.number = number
+        self._attr = names(_ATTRIBUTES[number])
+        self._nonzero = names(values.NONZERO)
+        unknown = (NO_GRADIENT, UNMEASURED, names(values.NONE)) if number == GRAD else (UNSEEN, UNMEASURED, NULL)
+        self._unknown = np.array((*unknown, *UNKNOWN), _CELL)
+        self._roster = Roster((), ())
+        self._last: Table = np.empty(0, _CELL)
+        self._cells = self._last  # by position and time
+        self._keys: Integers = np.empty(0, np.int64)
+        self._times = 1
+
+    def play(self, roster: Roster, swept: list[Swept]) -> None:
+        """Go through sweeps of the variables of `roster`; writes the updates they make."""
+        last = self._carried(roster)
+        counts = [len(sweep.places) for sweep in swept]
+        chosen = [sweep.positions[place] for sweep in swept for place in sweep.places]
+        at: Integers = np.array(chosen, np.int64)
+        new = np.empty(len(at), _CELL)
+        prints = [sweep.seen[place] for sweep in swept for place in sweep.places]
+        new["print"] = np.fromiter(prints, np.uint64, len(prints))
+        self._measure(new, [sweep.measured for sweep in swept])
+        everywhere = np.arange(len(roster))
+        positions = np.concatenate([everywhere, at])
+        times = np.concatenate([np.zeros(len(roster), np.int64), np.repeat(np.arange(1, len(swept) + 1), counts)])
+        self._times = len(swept) + 1
+        keys = positions * self._times + times
+        order = np.argsort(keys, kind="stable")
+        cells = np.concatenate([last, new])
+        self._keys, self._cells = keys[order], cells[order]
+        self._last = self._cells[np.searchsorted(self._keys, (everywhere + 1) * self._times) - 1]
+        self._roster = roster
+        self._update(swept, counts, at, order)
+
+    def states(self, noted: list[tuple[Noted, int, int]]) -> Iterator[tuple[Integers, Table]]:
+        """The steps and rows of what was noted, each as of a number of the sweeps just played, in a step."""
+        if not noted:
+            return
+        counts = [len(note.ids) for note, _, _ in noted]
+        times = np.repeat([time for _, time, _ in noted], counts)
+        keys = np.concatenate([note.positions for note, _, _ in noted]) * self._times + times
+        cells = self._cells[np.searchsorted(self._keys, keys, side="right") - 1]
+        prints, norms = cells["print"], cells["norm"]
+        rows = np.empty(len(cells), FAMILIES["states"].packed)
+        rows["variable"] = np.concatenate([note.ids for note, _, _ in noted])
+        rows["at"] = np.repeat([note.seq for note, _, _ in noted], counts)
+        rows["point"] = np.repeat([note.point for note, _, _ in noted], counts)
+        rows["attr"] = self._attr
+        rows["hashed"] = hashed = (prints != ABSENT) & (prints != UNSEEN) & (prints != NO_GRADIENT)
+        rows["fingerprint"] = np.where(hashed, prints, 0)
+        rows["norm"] = np.where(norms == UNMEASURED, np.nan, norms)
+        for name in ("class", "nonfinite", "minimum", "maximum"):
+            rows[name] = cells[name]
+        yield np.repeat([step for _, _, step in noted], counts), rows
+
+    def _carried(self, roster: Roster) -> Table:
+        """What is known of the variables of `roster`, which may have others than the last one."""
+        if roster is self._roster:
+            return self._last
+        found = np.full(len(roster), self._unknown, _CELL)
+        _, here, there = np.intersect1d(roster.serials, self._roster.serials, True, return_indices=True)
+        found[here] = self._last[there]
+        return found
+
+    def _update(self, swept: list[Swept], counts: list[int], at: Integers, order: Integers) -> None:
+        """Write the updates that sweeps at the positions `at` make; `order` sorts last values and theirs."""
+        if all(sweep.first == NULL for sweep in swept):
+            return
+        sweeps = np.repeat(np.arange(len(swept)), counts)
+        first = np.array([sweep.first for sweep in swept], np.int64)
+        chosen = np.flatnonzero(first[sweeps] != NULL)
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        places = places[len(self._roster) :][chosen]
+        ids, index = self._roster.names(at[chosen])
+        sweeps, places = sweeps[chosen][index], places[index]
+        begins = np.searchsorted(sweeps, np.arange(len(swept)))
+        rows = np.empty(len(ids), FAMILIES["updates"].packed)
+        rows["id"] = first[sweeps] + np.arange(len(ids)) - begins[sweeps]
+        rows["variable"] = ids
+        rows["call"] = np.array([sweep.call for sweep in swept], np.int64)[sweeps]
+        rows["attr"] = self._attr
+        rows["before"] = self._cells["class"][places - 1]
+        rows["after"] = self._cells["class"][places]
+        self._buffers.add_table("updates", rows)
+
+    def _measure(self, new: Table, found: list[Measured]) -> None:
+        """Fill in norms, classes and extents."""
+        new["norm"] = [norm for measured in found for norm in measured.norms]
+        classes, extents = list[int](), list[Extent]()
+        for measured in found:
+            count = len(measured.norms)
+            classes += [self._nonzero] * count if measured.classes is None else measured.classes
+            extents += [_FINITE] * count if measured.extents is None else measured.extents
+        new["class"] = classes
+        for place, name in enumerate(("nonfinite", "minimum", "maximum")):
+            new[name] = [extent[place] for extent in extents]
+
+
+def _by_roster(events: Iterable[Event]) -> Iterator[tuple[Roster, list[Event]]]:
+    """Events in runs that have one roster; the end of a step goes with what was before it."""
+    roster, run = Roster((), ()), list[Event]()
+    for event in events:
+        if event is not None and event.roster is not roster:
+            if run:
+                yield roster, run
+            roster, run = event.roster, []
+        run.append(event)
+    if run:
+        yield roster, run
