@@ -48,8 +48,8 @@ class Buffers:
     """
 
     def __init__(self) -> None:
-        self._counter = itertools.count(1)
-        self.next_id: Callable[[], int] = self._counter.__next__
+        self.counter = itertools.count(1)
+        self.next_id: Callable[[], int] = self.counter.__next__
         self.names = Names()
         self.process: list[tuple[str, str]] = []
         self._packed: dict[str, list[Any]] = {name: [] for name in FAMILIES if name not in _TEXT_FAMILIES}
@@ -63,6 +63,10 @@ class Buffers:
         """The function that adds a packed row to `family`."""
         return self._packed[family].append
 
+    def rows(self, family: str) -> list[Any]:
+        """The packed rows of `family` that wait: always the same list."""
+        return self._packed[family]
+
     def add(self, family: str, *columns: Any) -> None:
         """Add one row to `family`; the slow way, for rows that are rare."""
         self._packed[family].append(self._structs[family].pack(*columns))
@@ -73,12 +77,12 @@ class Buffers:
 
     def reserve(self, count: int) -> int:
         """Take so many numbers, one at least; the first of them."""
-        last = next(itertools.islice(self._counter, count - 1, None))  # in one piece, whatever other threads do
+        last = next(itertools.islice(self.counter, count - 1, None))  # in one piece, whatever other threads do
         return last - count + 1
 
     def upcoming(self) -> int:
         """The number that comes next, without using it up: when rows are written must not show in how they count."""
-        return int(repr(self._counter).removeprefix("count(").removesuffix(")"))
+        return int(repr(self.counter).removeprefix("count(").removesuffix(")"))
 
     def drain(self) -> dict[str, list[Any]]:
         """Take all waiting rows. Families that are referred to are taken last, so that no reference dangles."""

@@ -7,6 +7,7 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.compiled import NATIVE
 from traincheck.collect.fingerprint import NO_GRADIENT, UNSEEN, Reader
 from traincheck.collect.measures import Measured, Measures
 from traincheck.collect.needs import Needs
@@ -149,7 +150,7 @@ class Changes:
 
     def _compare(self, sweep: _Sweep, before: list[int]) -> None:
         """Note what is new against the fingerprints `before`; the first values of a variable are no update."""
-        places = [place for place, (now, then) in enumerate(zip(sweep.seen, before, strict=True)) if now != then]
+        places = _where_unlike(sweep.seen, before)
         column = sweep.watched.column
         if column.unseen:
             self._note(sweep, [place for place in places if before[place] == UNSEEN], True)
@@ -173,8 +174,8 @@ class Changes:
         if large:
             tensors, seen = [sweep.tensors[place] for place in large], [sweep.seen[place] for place in large]
             if sweep.later:
-                sweep.watched.column.stale.update([sweep.positions[place] for place in large])
-                found = self._measures.unmeasured(tensors, seen)
+                found, rest = self._measures.unmeasured(tensors, seen, sweep.watched.ranged)
+                sweep.watched.column.stale.update([sweep.positions[large[place]] for place in rest])
             else:
                 found = self._measures.large(tensors, seen, sweep.watched.ranged)
             self._tell(sweep, large, first, found)
@@ -203,6 +204,13 @@ class Changes:
             before, after = (self._false, self._true) if now else (self._true, self._false)
             for number in self._table.variables[index].ids:
                 self._buffers.add("updates", self._buffers.next_id(), number, call, self._requires, before, after)
+
+
+def _unlike(now: list[int], before: list[int]) -> list[int]:
+    return [place for place, (new, old) in enumerate(zip(now, before, strict=True)) if new != old]
+
+
+_where_unlike = _unlike if NATIVE is None else NATIVE.unlike
 
 
 def _filled(found: list[_Item], grads: list[Any], gap: _Item) -> list[_Item]:

@@ -18,14 +18,14 @@ class Contexts:
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._extra: dict[str, str] = {}
-        self._known: dict[tuple[Any, ...], int] = {}
+        self.known: dict[tuple[Any, ...], int] = {}
         self._count = 0
         self._devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
     def add(self, key: str, value: str) -> None:
         """Let `key` hold for all calls from now on."""
         self._extra[key] = value
-        self._known.clear()
+        self.known.clear()
 
     def current(self, training: bool | None, autocast: str | None) -> int:
         """The id of the context that holds now, for a call whose module has the flag `training`.
@@ -34,7 +34,7 @@ class Contexts:
         than all else here.
         """
         key = (True, training, False, autocast) if _is_grad_enabled() else (False, training, _is_inference(), autocast)
-        known = self._known.get(key)
+        known = self.known.get(key)
         return self._add(key) if known is None else known
 
     def autocast(self) -> str | None:
@@ -51,7 +51,7 @@ class Contexts:
             found["training"] = values.canonical(training)
         if inference:
             found["inference_mode"] = values.TRUE
-        number = self._known[key] = self._count
+        number = self.known[key] = self._count
         self._count += 1
         for name, value in found.items():
             self._buffers.add("contextsets", number, self._buffers.names(name), self._buffers.names(value))

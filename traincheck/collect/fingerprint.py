@@ -13,6 +13,7 @@ import torch
 import xxhash
 
 from traincheck import values
+from traincheck.collect.compiled import NATIVE
 
 ABSENT = 0
 """The fingerprint of a tensor that has none: meta, quantised or a wrapper around others."""
@@ -46,6 +47,11 @@ def zero_fingerprint(size: int) -> int:
     return _hash(bytes(size)) or 1
 
 
+@functools.lru_cache(maxsize=4096)
+def _memory(address: int, size: int) -> Any:
+    return (ctypes.c_char * size).from_address(address) if size else b""
+
+
 def readable(tensor: torch.Tensor) -> bool:
     """Whether the tensor's own memory holds its values: dense, real storage, no subclass around other tensors."""
     if type(tensor) not in _PLAIN_TYPES or tensor.layout is not torch.strided or tensor.is_meta:
@@ -71,6 +77,10 @@ def fingerprint(tensor: torch.Tensor) -> int:
     Equal values give equal fingerprints within one dtype and shape whatever the strides; any change of a bit
     (the sign of a zero included) changes it. Of a distributed tensor it is that of the local part.
     """
+    if type(tensor) in _PLAIN_TYPES and tensor.layout is torch.strided and tensor.is_cpu and tensor.is_contiguous():
+        address = tensor.data_ptr()
+        if address > _LOW:
+            return _hash(_memory(address, tensor.nbytes)) or 1
     tensor = local(tensor)
     if not readable(tensor):
         return _of_sparse(tensor)
@@ -79,7 +89,7 @@ def fingerprint(tensor: torch.Tensor) -> int:
     address, size = tensor.data_ptr(), tensor.nbytes
     if address == 0 or size == 0:
         return zero_fingerprint(0)
-    return _hash((ctypes.c_char * size).from_address(address)) or 1
+    return _hash(_memory(address, size)) or 1
 
 
 class Reader:
@@ -98,9 +108,16 @@ class Reader:
         self._known: dict[tuple[int, int, torch.dtype], tuple[Any, Floats | None]] = {}
         self.small: list[Floats | None] = []
         """Of each of the list just read, its values where NumPy is quicker to read them: never of none; else None."""
+        self._quick: Any = NATIVE and NATIVE.QuickReader(_PLAIN_TYPES, _hash, _view, torch.strided, _data_ptr, _LOW)
 
     def __call__(self, tensors: list[torch.Tensor]) -> list[int]:
         """The fingerprint of each, in order."""
+        if self._quick is not None:
+            quick: list[int] | None = self._quick(tensors)
+            if quick is not None:
+                self.small = self._quick.small
+                return quick
+            self._quick = None  # where one needs more than a look at its memory, it most often will again
         if len(tensors) != self._count:
             self._split(tensors)
         try:
@@ -162,7 +179,7 @@ def _all_fast(tensors: list[torch.Tensor]) -> bool:
 
 def _view(pointer: int, size: int, dtype: torch.dtype) -> tuple[Any, Floats | None]:
     """Some memory as bytes, and as numbers where NumPy is quicker to read them."""
-    view: Any = (ctypes.c_char * size).from_address(pointer) if size else bytearray()
+    view = _memory(pointer, size)
     small = dtype is torch.float32 and 0 < size <= _SMALL * dtype.itemsize
     return view, np.frombuffer(view, np.float32) if small else None
 

@@ -49,7 +49,7 @@ class Flusher:
         """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="traincheck-flush", daemon=True)
         self._thread.start()
-        self._monitor.step_ended = self._wake.set
+        self._monitor.step_ended = self._step_ended
 
     def flush(self) -> None:
         """Write all waiting rows now, on the calling thread."""
@@ -68,6 +68,10 @@ class Flusher:
             if self._flush():
                 self._end()
         self._wake.set()
+
+    def _step_ended(self) -> None:
+        if not self._wake.is_set():  # which costs much less than to set it
+            self._wake.set()
 
     def _run(self) -> None:
         while not self._stopped:

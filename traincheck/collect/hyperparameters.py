@@ -1,6 +1,7 @@
 """The settings of optimizers' parameter groups: as they are built, and every change of one."""
 
 import math
+import operator
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ class Hyperparameters:
             known = self._known.get((owner, index))
             if known is None:
                 self._known[owner, index] = self._new(owner, index, group)
-            elif self.follows:
+            # most often the values are the very objects that they were; a tensor never is what is known of it
+            elif self.follows and not all(map(operator.is_, map(group.get, known), known.values())):
                 for name in known:
                     if not _same(known[name], group.get(name)):
                         self._changed(owner, index, name, group.get(name), known, call)

@@ -9,12 +9,20 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Names
+from traincheck.collect.compiled import NATIVE
 from traincheck.collect.fingerprint import UNMEASURED, Floats, local, norms, value_class, zero_fingerprint
 from traincheck.collect.ranges import NO_RANGE, UNKNOWN, Extent, flat_ranges, nonfinite, ranges
 
 __all__ = ["Measured", "Measures"]
 
-_dot = np.dot
+
+def _in_python(arrays: list[Floats]) -> tuple[list[float], bool]:
+    """The Euclidean norm of each, and whether each is a number above 0."""
+    found = list(map(math.sqrt, map(float, map(np.dot, arrays, arrays))))
+    return found, all(0.0 < length < math.inf for length in found)
+
+
+_lengths = _in_python if NATIVE is None else NATIVE.lengths
 
 
 class Measured(NamedTuple):
@@ -37,17 +45,15 @@ class Measures:
 
     def small(self, arrays: list[Floats], ranged: bool) -> Measured:
         """Of arrays of few numbers, none of them empty."""
-        squares = list(map(float, map(_dot, arrays, arrays)))
-        lengths = list(map(math.sqrt, squares))
-        whole = sum(squares)
-        if min(squares) > 0.0 and whole < math.inf and not ranged:  # false of NaN
-            return Measured(lengths, None, None)
+        found, ordinary = _lengths(arrays)
+        if ordinary and not ranged:
+            return Measured(found, None, None)
         told = [
-            (self._words[values.NONZERO], 0) if 0.0 < square < math.inf else self._of_numbers(array)
-            for array, square in zip(arrays, squares, strict=True)
+            (self._words[values.NONZERO], 0) if 0.0 < length < math.inf else self._of_numbers(array)
+            for array, length in zip(arrays, found, strict=True)
         ]
         limits = flat_ranges(arrays) if ranged else [NO_RANGE] * len(arrays)
-        return _measured(lengths, told, limits)
+        return _measured(found, told, limits)
 
     def large(self, tensors: list[Any], seen: list[int], ranged: bool) -> Measured:
         """Of tensors with the fingerprints `seen`."""
@@ -58,14 +64,17 @@ class Measures:
         ]
         return _measured(found, told, ranges(tensors) if ranged else [NO_RANGE] * len(tensors))
 
-    def unmeasured(self, tensors: list[Any], seen: list[int]) -> Measured:
-        """What fingerprints tell of tensors alone: whether all is zero."""
+    def unmeasured(self, tensors: list[Any], seen: list[int], ranged: bool) -> tuple[Measured, list[int]]:
+        """What fingerprints tell of tensors alone, whether all is zero; and where that is not all that is asked."""
         zero, nonzero = self._words[values.ZERO], self._words[values.NONZERO]
         classes = [
             zero if now == zero_fingerprint(tensor.nbytes) else nonzero
             for now, tensor in zip(seen, tensors, strict=True)
         ]
-        return Measured([UNMEASURED] * len(seen), classes, [UNKNOWN] * len(seen))
+        whole = [not (ranged or tensor.is_floating_point() or tensor.is_complex()) for tensor in tensors]
+        extents: list[Extent] = [(0, *NO_RANGE) if known else UNKNOWN for known in whole]
+        rest = [place for place, known in enumerate(whole) if not known]
+        return Measured([UNMEASURED] * len(seen), classes, extents), rest
 
     def nothing(self, count: int) -> Measured:
         """Of so many gradients that are None."""

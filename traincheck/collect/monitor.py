@@ -5,7 +5,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -100,8 +100,8 @@ class Monitor:
             self.changes.forget()
         self.step_ended()
 
-    def _optimizer_ids(self) -> set[int]:
-        return set(self.variables.optimizers.values())
+    def _optimizer_ids(self) -> Collection[int]:
+        return self.variables.optimizers.keys()
 
     # What follows is told by the targets; each is called within the call that it is about.
 

@@ -45,11 +45,11 @@ class Objects:
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._numbers = Numbered(buffers.next_id)
-        self._known = self._numbers.known
+        self.known = self._numbers.known
 
     def number(self, thing: object) -> int:
         """The object id of `thing`."""
-        entry = self._known.get(id(thing))
+        entry = self.known.get(id(thing))
         if entry is not None and entry[0]() is thing:
             return entry[1]
         number = self._numbers.add(thing)

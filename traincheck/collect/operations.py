@@ -17,8 +17,8 @@ from traincheck.collect.functional import documented_names
 from traincheck.collect.needs import EVERYTHING
 from traincheck.collect.watch import Watcher
 
-_FRAMES = 3
-"""From `Calls.enter` up: the recorder, the mode, the caller."""
+_FRAMES = 2
+"""Of ours, from the stand-in up to the caller: its own, the mode's."""
 _PYTHON = ("torch.functional", "torch._tensor")
 """Where the operations that are Python functions are defined."""
 _PLACES: tuple[tuple[str, Any], ...] = (("torch.Tensor.", torch.Tensor), ("torch.", torch))

@@ -12,8 +12,8 @@ import torch
 import traincheck
 
 _NOT_YET: dict[int, int] = {}
-_FOREIGN: dict[int, int] = {}
-_OURS: dict[int, int] = {}
+FOREIGN: dict[int, int] = {}
+OURS: dict[int, int] = {}
 _USER = -1
 """No instruction has this index: it makes a user's table of sites true from the start."""
 
@@ -32,13 +32,13 @@ class Sites:
         self._cwd = os.path.realpath(cwd) + os.sep
         self._foreign = _foreign_folders()
         # id(code) -> the sites by instruction, none for code that is not the user's; `_kept` keeps ids unique
-        self._codes: dict[int, dict[int, int]] = {}
+        self.codes: dict[int, dict[int, int]] = {}
         self._kept: list[CodeType] = []
 
     def ours(self, code: CodeType) -> None:
         """Note that frames of `code` surround recorded calls, whose sites are known."""
         self._kept.append(code)
-        self._codes[id(code)] = _OURS
+        self.codes[id(code)] = OURS
 
     def find(self, frame: FrameType | None, inherited: int | None, outer_is_users: bool) -> int:
         """The site id of `frame` or of the nearest user frame above it; -1 when there is none.
@@ -46,25 +46,22 @@ class Sites:
         `inherited` is the site of the innermost open call, and the answer from the frame of its recorder on;
         `outer_is_users` says whether that call runs the user's code.
         """
-        codes = self._codes
+        codes = self.codes
         if frame is not None and not outer_is_users and inherited is not None:
             # torch called this from within torch: no user's frame lies between, unless this very one is
             sites = codes.get(id(frame.f_code), _NOT_YET)
-            if sites is _FOREIGN:
+            if sites is FOREIGN:
                 return inherited
         while frame is not None:
             code = frame.f_code
             sites = codes.get(id(code), _NOT_YET)
             if sites is _NOT_YET:
                 sites = self._classify(code)
-            elif sites is _OURS and inherited is not None:
+            elif sites is OURS and inherited is not None:
                 return inherited
             if sites:
-                at = frame.f_lasti
-                site = sites.get(at)
-                if site is None:
-                    site = sites[at] = self._intern(f"{self._shown(code.co_filename)}:{frame.f_lineno}")
-                return site
+                site = sites.get(frame.f_lasti)
+                return self._intern_site(frame, sites) if site is None else site
             frame = frame.f_back
         return -1
 
@@ -74,10 +71,14 @@ class Sites:
             return False
         return not os.path.realpath(filename).startswith(self._foreign)
 
+    def _intern_site(self, frame: FrameType, sites: dict[int, int]) -> int:
+        site = sites[frame.f_lasti] = self._intern(f"{self._shown(frame.f_code.co_filename)}:{frame.f_lineno}")
+        return site
+
     def _classify(self, code: CodeType) -> dict[int, int]:
         self._kept.append(code)
-        sites = {_USER: -1} if self.is_user_file(code.co_filename) else _FOREIGN
-        self._codes[id(code)] = sites
+        sites = {_USER: -1} if self.is_user_file(code.co_filename) else FOREIGN
+        self.codes[id(code)] = sites
         return sites
 
     def _shown(self, filename: str) -> str:

@@ -17,8 +17,8 @@ _PLAIN_TENSORS = frozenset(_TENSORS)
 _TORCH_SCALARS = frozenset((torch.dtype, torch.device))
 _SEQUENCES = frozenset((list, tuple, dict, torch.Size))
 _MAX_ITEMS = 16
-_ITEM_NAMES = tuple(str(index) for index in range(_MAX_ITEMS))
-_ONE = ("",)
+ITEM_NAMES = tuple(str(index) for index in range(_MAX_ITEMS))
+ONE = ("",)
 _MAX_TEXT = 200
 _MAX_SETS = 256
 """How many different sets one API may have before numbers are no longer part of them."""
@@ -100,14 +100,14 @@ class Summaries:
         """As `describe`, for what a call returned."""
         kind = type(result)
         if kind is tuple or kind is list:
-            return self.describe(table, _ITEM_NAMES, result, call, flags, linked, hashed)
-        return self.one(table, _ONE, result, call, flags, linked, hashed)
+            return self.describe(table, ITEM_NAMES, result, call, flags, linked, hashed)
+        return self.one(table, ONE, result, call, flags, linked, hashed)
 
     def _nested(self, name: str, value: Any, call: int, flags: int, linked: bool, hashed: bool) -> tuple[Any, ...]:
         """A container, one level deep: the key of each item behind its index or key."""
         kind = type(value)
         if kind is tuple and len(value) <= _MAX_ITEMS and _SCALARS.issuperset(kinds := tuple(map(type, value))):
-            return (_Scalars, value, kinds)  # such as a stride
+            return (ScalarsKey, value, kinds)  # such as a stride
         if isinstance(value, torch.Tensor):
             if linked:
                 self.link(call, name, value, flags, True, False)
@@ -170,7 +170,7 @@ class _Nested:
     """Marks the key of a container."""
 
 
-class _Scalars:
+class ScalarsKey:
     """Marks the key of a tuple of scalars, which stays as it is until it is written."""
 
 
@@ -179,7 +179,7 @@ def _rows(name: str, entry: tuple[Any, ...], exact: bool) -> Iterable[tuple[Any,
     head = entry[0]
     if isinstance(head, torch.dtype):
         yield _tensor_row(name, entry)
-    elif head is _Scalars:
+    elif head is ScalarsKey:
         yield from _rows(name, _spelled(*entry[1:]), exact)
     elif head is _Nested:
         _, kind, length, items = entry

@@ -79,6 +79,7 @@ class Table:
         self._references: list[weakref.ref[torch.Tensor]] = []
         self._missed = False
         self._trained: list[int] = []  # positions of what may have a gradient
+        self._parameters: list[weakref.ref[torch.Tensor]] = []  # what stands there
         self._serials = itertools.count()
         self._roster = -1, Roster((), ())  # as of a version
 
@@ -98,6 +99,7 @@ class Table:
         if kind != "buffer":
             self.grad.append(UNSEEN if tensor.grad is not None else NO_GRADIENT)
             self._trained.append(variable.index)
+            self._parameters.append(variable.tensor)
         self.version += 1
         return variable
 
@@ -112,8 +114,11 @@ class Table:
 
     def trained(self) -> tuple[list[int], list[Any]]:
         """The positions of the parameters, and their gradients, None where there is none."""
-        tensors = self.tensors()
-        return self._trained, list(map(_grad, [tensors[index] for index in self._trained]))
+        found = [reference() for reference in self._parameters]
+        if self._missed:
+            tensors = self.tensors()
+            found = [tensors[index] for index in self._trained]
+        return self._trained, list(map(_grad, found))
 
     def changed_flags(self, tensors: list[Any]) -> list[int]:
         """The positions of variables whose requires_grad is another than when this was last asked."""
@@ -157,6 +162,7 @@ class Table:
         for index, variable in enumerate(self.variables):
             variable.index = index
         self._trained = [variable.index for variable in self.variables if variable.kind != "buffer"]
+        self._parameters = [self._references[index] for index in self._trained]
         kept = set(map(id, self.variables))
         self._by_tensor = {at: variable for at, variable in self._by_tensor.items() if id(variable) in kept}
         self.version += 1

@@ -7,6 +7,7 @@ from torch.nn import Module
 from torch.optim import Optimizer
 
 from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.compiled import NATIVE
 from traincheck.collect.discovery import Modules, named_tensors, unwrap
 from traincheck.collect.fingerprint import UNSEEN
 from traincheck.collect.objects import Objects
@@ -26,13 +27,13 @@ class _Root:
         self.module = weakref.ref(module)
         self.known: dict[str, int] = {}  # name -> Python id of its tensor
         self._parts: list[weakref.ref[Module]] = []
-        self._members: list[object] = []
+        self._members: object = None
         self._deaths = -1
 
     def remember(self, module: Module, deaths: int) -> None:
         """Note every member of every part; `deaths` counts the variables that have died so far."""
         self._parts = [weakref.ref(part) for part in module.modules()]
-        self._members = self._now()
+        self._members = _structure(self._parts)
         self._deaths = deaths
 
     def unchanged(self, deaths: int) -> bool:
@@ -40,23 +41,30 @@ class _Root:
 
         They are compared by Python id, which only the death of one can give to another.
         """
-        return deaths == self._deaths and self._now() == self._members
+        return deaths == self._deaths and _structure(self._parts) == self._members
 
-    def _now(self) -> list[object]:
-        found: list[object] = []
-        for reference in self._parts:
-            part = reference()
-            if part is None:
-                found.append(0)
-                continue
-            tables = part.__dict__
-            for name in _TABLES:
-                table = tables[name]
-                if table:
-                    found += table
-                    found += map(id, table.values())
-                found.append(len(table))
-        return found
+
+def _members(parts: list[weakref.ref[Module]]) -> list[object]:
+    """Names and Python ids of the members of every part; of one that is gone, that it is."""
+    found: list[object] = []
+    for reference in parts:
+        part = reference()
+        if part is None:
+            found.append(0)
+            continue
+        tables = part.__dict__
+        for name in _TABLES:
+            table = tables[name]
+            if table:
+                found += table
+                found += map(id, table.values())
+            found.append(len(table))
+    return found
+
+
+def _structure(parts: list[weakref.ref[Module]]) -> object:
+    """Something that is another when a part has got other members."""
+    return _members(parts) if NATIVE is None else NATIVE.structure(parts, _TABLES)
 
 
 class Variables:
@@ -69,7 +77,8 @@ class Variables:
         self.table = Table()
         self._roots: dict[int, _Root] = {}
         self._inner: dict[int, weakref.ref[Module]] = {}  # called modules known to lie within a root
-        self.optimizers: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self.optimizers: dict[int, weakref.ref[Optimizer]] = {}
+        """Those that are alive, by number."""
         self._holds: dict[int, set[tuple[int, int]]] = {}  # variable -> optimizers and groups
 
     def find(self, tensor: torch.Tensor) -> Variable | None:
@@ -123,7 +132,8 @@ class Variables:
             if root is None or root.module() is not module or not root.unchanged(self.table.deaths):
                 self._scan(module)
         owner = self._objects.number(optimizer)
-        self.optimizers[optimizer] = owner
+        if owner not in self.optimizers:
+            self.optimizers[owner] = weakref.ref(optimizer, lambda _: self.optimizers.pop(owner, None))
         for index, group in enumerate(optimizer.param_groups):
             for position, param in enumerate(group["params"]):
                 variable = self.find(param) or self._new(

@@ -1,19 +1,15 @@
 """Builds the functions that stand in for watched ones: record the call, run the original, record the outcome."""
 
 from collections.abc import Callable
-from threading import get_ident
 from types import CodeType, FunctionType
 from typing import Any
 
 from traincheck.collect.calls import Identify, Watch
 from traincheck.collect.functions import Followed, Functions
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.recorder import Recorders
 from traincheck.collect.trampoline import clone, swap
 from traincheck.collect.untraced import something_compiled
-
-_FRAMES_OF_SWAPPED = 3
-"""From `Calls.enter` up: the recorder, the trampoline, the caller."""
-_FRAMES_OF_SHIM = 2
 
 
 class Watcher:
@@ -22,6 +18,7 @@ class Watcher:
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self.functions = Functions(monitor, self.release)
+        self._recorders = Recorders(monitor)
         self._swapped: dict[int, tuple[FunctionType, CodeType, FunctionType]] = {}
 
     def function(self, function: Callable[..., Any], name: str, watch: Watch, like: Any = None) -> None:
@@ -52,6 +49,7 @@ class Watcher:
             return  # or compiled code that has none to swap
         original = clone(function)
         self._swapped[id(function)] = (function, swap(function, make(original), original), original)
+        self.monitor.sites.ours(function.__code__)
 
     def follow(self, function: FunctionType, name: str, owner: type | None, asked: bool) -> None:
         """Record when calls of a function ran: as `name`, or as a method of what is derived from `owner`."""
@@ -78,14 +76,14 @@ class Watcher:
         return function if swapped is None else swapped[2]
 
     def shim(
-        self, function: Callable[..., Any], name: str, names: tuple[str, ...], frames: int = _FRAMES_OF_SHIM
+        self, function: Callable[..., Any], name: str, names: tuple[str, ...], frames: int = 1
     ) -> Callable[..., Any] | None:
-        """A stand-in for a C function, `frames` below its caller; None when nobody wants its calls."""
+        """A stand-in for a C function, so many frames below its caller; None when nobody wants its calls."""
         watch = Watch()
         watch.api = self.monitor.apis.function(name, names)
         if not watch.api.wanted:
             return None
-        record: Callable[..., Any] = _recorder(self.monitor, function, watch, frames)
+        record = self._recorders.shim(function, watch, frames)
         record.__name__ = record.__qualname__ = name.rpartition(".")[2]
         record.__module__ = name.rpartition(".")[0]
         record.__doc__ = function.__doc__
@@ -118,44 +116,4 @@ class Watcher:
         self._swapped.clear()
 
     def _install(self, function: Callable[..., Any], watch: Watch) -> None:
-        self.replace(function, lambda original: _recorder(self.monitor, original, watch, _FRAMES_OF_SWAPPED))
-
-
-def _recorder(monitor: Monitor, original: Callable[..., Any], watch: Watch, depth: int) -> Any:
-    gate = monitor.steps_gate if watch.structural else monitor.full_gate
-    calls, is_method = monitor.calls, watch.api is None
-    full, steps = monitor.full_gate, monitor.steps
-    passed, forward = watch.frequent and not watch.counts, watch.forward
-    threads, enter, leave, leave_raised = calls.threads, calls.enter, calls.leave, calls.leave_raised
-
-    def record(*args: Any, **kwargs: Any) -> Any:
-        if not gate.open or (passed and not full.open and not steps.waits):
-            return original(*args, **kwargs)
-        thread = threads.get(get_ident())
-        if thread is None:
-            thread = calls.new_thread()
-        elif thread.busy or (forward and not full.open and thread.stack and thread.stack[-1].in_forward):
-            return original(*args, **kwargs)
-        try:
-            opened = enter(thread, watch, args, kwargs, depth)
-        except Exception:
-            monitor.fail()
-            opened = None
-        if opened is None:
-            return original(*args, **kwargs)
-        try:
-            result = original(*args, **kwargs) if kwargs else original(*args)
-        except BaseException as error:
-            try:
-                leave_raised(thread, watch, opened, args[0] if is_method else None, error)
-            except Exception:
-                monitor.fail()
-            raise
-        try:
-            leave(thread, watch, opened, args[0] if is_method else None, result)
-        except Exception:
-            monitor.fail()
-        return result
-
-    monitor.sites.ours(record.__code__)
-    return record
+        self.replace(function, lambda original: self._recorders.swapped(original, watch))

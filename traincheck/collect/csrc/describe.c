@@ -1,0 +1,127 @@
+/* Describes values as interned sets: what Summaries does, for what is frequent. */
+
+#include "native.h"
+
+static int is_scalar(PyTypeObject *type)
+{
+    return type == &PyBool_Type || type == &PyLong_Type || type == &PyFloat_Type || type == &PyUnicode_Type
+           || type == Py_TYPE(Py_None);
+}
+
+static PyObject *key_of_tensor(PyObject *value)
+{
+    PyObject *on_cpu = PyObject_GetAttr(value, is_cpu_word);
+    if (on_cpu == NULL)
+        return NULL;
+    PyObject *dtype = PyObject_GetAttr(value, dtype_word);
+    PyObject *shape = dtype == NULL ? NULL : PyObject_GetAttr(value, shape_word);
+    PyObject *device = NULL, *key = NULL;
+    if (shape != NULL && is_true(on_cpu))
+        key = PyTuple_Pack(2, dtype, shape);
+    else if (shape != NULL && (device = PyObject_GetAttr(value, device_word)) != NULL)
+        key = PyTuple_Pack(3, dtype, shape, device);
+    Py_DECREF(on_cpu);
+    Py_XDECREF(dtype);
+    Py_XDECREF(shape);
+    Py_XDECREF(device);
+    return key;
+}
+
+/* A tuple of scalars, such as a stride; NULL without an error for any other. */
+static PyObject *key_of_scalars(State *state, PyObject *value)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(value);
+    if (count > PyTuple_GET_SIZE(state->item_names))
+        return NULL;
+    for (Py_ssize_t at = 0; at < count; at++)
+        if (!is_scalar(Py_TYPE(PyTuple_GET_ITEM(value, at))))
+            return NULL;
+    PyObject *kinds = PyTuple_New(count);
+    if (kinds == NULL)
+        return NULL;
+    for (Py_ssize_t at = 0; at < count; at++)
+        PyTuple_SET_ITEM(kinds, at, Py_NewRef((PyObject *)Py_TYPE(PyTuple_GET_ITEM(value, at))));
+    PyObject *key = PyTuple_Pack(3, state->Scalars, value, kinds);
+    Py_DECREF(kinds);
+    return key;
+}
+
+static PyObject *call_with_value(PyObject *target, PyObject *method, Asked asked, PyObject *first, PyObject *second,
+                                 PyObject *third)
+{
+    PyObject *flags = PyLong_FromLong(asked.flags);
+    if (flags == NULL)
+        return NULL;
+    PyObject *found =
+        PyObject_CallMethodObjArgs(target, method, first, second, third, flags, asked.linked ? Py_True : Py_False,
+                                   asked.hashed ? Py_True : Py_False, NULL);
+    Py_DECREF(flags);
+    return found;
+}
+
+static PyObject *key_of(State *state, Asked asked, PyObject *name, PyObject *value)
+{
+    PyObject *type = (PyObject *)Py_TYPE(value);
+    if (type == state->Tensor || type == state->Parameter) {
+        if (asked.linked || asked.hashed) {
+            PyObject *done = call_with_value(state->summaries, link_word, asked, asked.call, name, value);
+            if (done == NULL)
+                return NULL;
+            Py_DECREF(done);
+        }
+        return key_of_tensor(value);
+    }
+    if (is_scalar(Py_TYPE(value)) || type == state->dtype || type == state->device)
+        return PyTuple_Pack(2, type, value);
+    if (PyTuple_CheckExact(value)) {
+        PyObject *key = key_of_scalars(state, value);
+        if (key != NULL || PyErr_Occurred())
+            return key;
+    }
+    int nested = PyList_CheckExact(value) || PyTuple_Check(value) || PyDict_CheckExact(value);
+    if (!nested && (nested = PyObject_IsInstance(value, state->Tensor)) < 0)
+        return NULL;
+    if (nested)
+        return call_with_value(state->summaries, _nested_word, asked, name, value, asked.call);
+    return PyTuple_Pack(1, type);
+}
+
+/* The id of the set that describes some values: a new reference. */
+PyObject *describe(State *state, Asked asked, Items items)
+{
+    Py_ssize_t count = items.count;
+    if (count > PyTuple_GET_SIZE(items.names))
+        count = PyTuple_GET_SIZE(items.names);
+    PyObject *key = PyTuple_New(count);
+    for (Py_ssize_t at = 0; key != NULL && at < count; at++) {
+        PyObject *entry = key_of(state, asked, PyTuple_GET_ITEM(items.names, at), items.values[at]);
+        if (entry == NULL)
+            Py_CLEAR(key);
+        else
+            PyTuple_SET_ITEM(key, at, entry);
+    }
+    if (key == NULL)
+        return NULL;
+    PyObject *known = PyDict_GetItemWithError(SLOT(asked.table, SetTable_known), key);
+    PyObject *found = Py_XNewRef(known);
+    if (known == NULL && !PyErr_Occurred())
+        found = PyObject_CallMethodObjArgs(state->summaries, _new_set_word, asked.table, items.names, key, NULL);
+    Py_DECREF(key);
+    return found;
+}
+
+/* The same of what a call returned. */
+PyObject *describe_result(State *state, Asked asked, PyObject *result)
+{
+    if (PyTuple_CheckExact(result) || PyList_CheckExact(result)) {
+        PyObject *items = PySequence_Tuple(result);
+        if (items == NULL)
+            return NULL;
+        Items all = {state->item_names, &PyTuple_GET_ITEM(items, 0), PyTuple_GET_SIZE(items)};
+        PyObject *found = describe(state, asked, all);
+        Py_DECREF(items);
+        return found;
+    }
+    Items single = {state->one, &result, 1};
+    return describe(state, asked, single);
+}

@@ -1,0 +1,94 @@
+/* What the parts of the compiled recorder share: where the slots of our Python classes lie, and the words it asks with.
+
+   The recorder does what Calls and Recorder do in Python, on the same objects; what is rare it leaves to their methods. */
+
+#ifndef TRAINCHECK_NATIVE_H
+#define TRAINCHECK_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+/* The slots that are read here, class by class: (class, slot). */
+#define SLOTS(X)                                                                                                       \
+    X(Api, args) X(Api, gives) X(Api, group) X(Api, hashed) X(Api, linked) X(Api, names) X(Api, number) X(Api, only)   \
+    X(Api, _picks) X(Api, results) X(Api, takes) X(Api, users) X(Api, wanted)                                          \
+    X(Gate, open)                                                                                                      \
+    X(Open, api) X(Open, args) X(Open, contexts) X(Open, enter) X(Open, in_forward) X(Open, parent) X(Open, passing)   \
+    X(Open, receiver) X(Open, site) X(Open, stage) X(Open, time) X(Open, training)                                     \
+    X(SetTable, known)                                                                                                 \
+    X(Thread, autocast) X(Thread, busy) X(Thread, number) X(Thread, stack)                                             \
+    X(Watch, after) X(Watch, always) X(Watch, api) X(Watch, before) X(Watch, begins) X(Watch, by_class)                \
+    X(Watch, forward) X(Watch, frequent) X(Watch, group) X(Watch, hashed) X(Watch, identify) X(Watch, linked)          \
+    X(Watch, structural) X(Watch, told)
+
+#define DECLARE_SLOT(class, slot) extern Py_ssize_t class##_##slot##_at;
+SLOTS(DECLARE_SLOT)
+#undef DECLARE_SLOT
+
+/* A slot of an object of one of these classes: a borrowed reference. */
+#define SLOT(object, class_slot) (*(PyObject **)((char *)(object) + class_slot##_at))
+
+/* Attributes, methods and functions by name. */
+#define WORDS(X)                                                                                                       \
+    X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(bind) X(device) X(dtype) X(fail)         \
+    X(data_ptr) X(is_contiguous) X(is_cpu) X(layout) X(leave_raised) X(link) X(nbytes) X(new_thread) X(number) X(pick)  \
+    X(shape) X(started) X(training) X(waits)
+
+#define DECLARE_WORD(word) extern PyObject *word##_word;
+WORDS(DECLARE_WORD)
+#undef DECLARE_WORD
+
+/* The objects of one process's collector that a recorder works on: all are attributes, set once. */
+#define PARTS(X)                                                                                                       \
+    X(Open) X(Parameter) X(Scalars) X(Size) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)      \
+    X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts) X(known_objects) X(monitor)  \
+    X(objects) X(one) X(ours) X(rows) X(sites) X(steps) X(summaries) X(threads) X(wants_contexts) X(wants_sites)
+
+typedef struct {
+    PyObject_HEAD
+#define DECLARE_PART(part) PyObject *part;
+    PARTS(DECLARE_PART)
+#undef DECLARE_PART
+    PyObject *thread; /* the state of the thread that was here last */
+    unsigned long ident;
+} State;
+
+/* Some values with their names. */
+typedef struct {
+    PyObject *names; /* a tuple */
+    PyObject *const *values;
+    Py_ssize_t count;
+} Items;
+
+/* What is asked of the description of values. */
+typedef struct {
+    PyObject *table, *call;
+    long flags;
+    int linked, hashed;
+} Asked;
+
+#define NONE_ID (-1L)
+
+static inline int is_true(PyObject *object) { return object == Py_True; }
+
+static inline void set_slot(PyObject **slot, PyObject *value)
+{
+    PyObject *old = *slot;
+    *slot = value;
+    Py_XDECREF(old);
+}
+
+PyObject *describe(State *, Asked, Items);
+PyObject *describe_result(State *, Asked, PyObject *result);
+PyObject *find_site(State *, int up, PyObject *inherited, int outer_is_users);
+PyObject *find_context(State *, PyObject *training, PyObject *autocast);
+PyObject *find_number(State *, PyObject *thing);
+
+PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *lengths(PyObject *module, PyObject *arrays);
+PyObject *unlike(PyObject *module, PyObject *const *args, Py_ssize_t count);
+
+extern PyTypeObject StateType, RecorderType, QuickReaderType;
+
+#endif

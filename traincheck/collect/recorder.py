@@ -1,0 +1,107 @@
+"""Makes the functions that stand in for watched ones: record the call, run the original, record the outcome.
+
+There are two kinds, which record the same: one in C, where it could be compiled, and one in Python.
+"""
+
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any
+
+import torch
+
+from traincheck.collect import calls, sampling, sites, summaries
+from traincheck.collect.apis import Api
+from traincheck.collect.calls import Watch
+from traincheck.collect.compiled import NATIVE
+from traincheck.collect.monitor import Monitor
+
+__all__ = ["Recorders"]
+
+
+class Recorders:
+    """Makes recorders for one monitor."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._state = None if NATIVE is None else _state(monitor)
+
+    def swapped(self, original: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
+        """What a trampoline calls in place of `original`."""
+        if self._state is None:
+            return _in_python(self._monitor, original, watch, 3)
+        return self._compiled(original, watch, 1)
+
+    def shim(self, original: Callable[..., Any], watch: Watch, frames: int) -> Callable[..., Any]:
+        """What stands in for a C function, with so many frames of ours below its caller."""
+        if self._state is None:
+            return _in_python(self._monitor, original, watch, 1 + frames)
+        compiled = self._compiled(original, watch, frames)
+
+        def record(*args: Any, **kwargs: Any) -> Any:  # a function, as others expect to find in a module
+            return compiled(*args, **kwargs)
+
+        self._monitor.sites.ours(record.__code__)
+        return record
+
+    def _compiled(self, original: Callable[..., Any], watch: Watch, up: int) -> Callable[..., Any]:
+        monitor = self._monitor
+        gate = monitor.steps_gate if watch.structural else monitor.full_gate
+        passed = watch.frequent and not watch.counts
+        found: Callable[..., Any] = NATIVE.Recorder(self._state, original, watch, gate, up, passed, watch.api is None)
+        return found
+
+
+def _state(monitor: Monitor) -> Any:
+    recorded, needs, buffers = monitor.calls, monitor.needs, monitor.buffers
+    classes = (Api, sampling.Gate, calls.Open, summaries.SetTable, calls.Thread, Watch)
+    NATIVE.use({each.__name__: each for each in classes})
+    return NATIVE.State(
+        Open=calls.Open, Tensor=torch.Tensor, Parameter=torch.nn.Parameter, Size=torch.Size, dtype=torch.dtype,
+        device=torch.device, Scalars=summaries.ScalarsKey, item_names=summaries.ITEM_NAMES, one=summaries.ONE,
+        is_grad_enabled=torch.is_grad_enabled, is_inference=torch.is_inference_mode_enabled,
+        monitor=monitor, calls=recorded, threads=recorded.threads, steps=monitor.steps, full=monitor.full_gate,
+        rows=buffers.rows("calls"), counter=buffers.counter, summaries=monitor.summaries,
+        objects=monitor.objects, known_objects=monitor.objects.known,
+        contexts=monitor.contexts, known_contexts=monitor.contexts.known, wants_contexts=needs.contexts,
+        sites=monitor.sites, codes=monitor.sites.codes, foreign=sites.FOREIGN, ours=sites.OURS, wants_sites=needs.sites,
+    )  # fmt: skip
+
+
+def _in_python(monitor: Monitor, original: Callable[..., Any], watch: Watch, depth: int) -> Callable[..., Any]:
+    gate = monitor.steps_gate if watch.structural else monitor.full_gate
+    calls, is_method = monitor.calls, watch.api is None
+    full, steps = monitor.full_gate, monitor.steps
+    passed, forward = watch.frequent and not watch.counts, watch.forward
+    threads, enter, leave, leave_raised = calls.threads, calls.enter, calls.leave, calls.leave_raised
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        if not gate.open or (passed and not full.open and not steps.waits):
+            return original(*args, **kwargs)
+        thread = threads.get(get_ident())
+        if thread is None:
+            thread = calls.new_thread()
+        elif thread.busy or (forward and not full.open and thread.stack and thread.stack[-1].in_forward):
+            return original(*args, **kwargs)
+        try:
+            opened = enter(thread, watch, args, kwargs, depth)
+        except Exception:
+            monitor.fail()
+            opened = None
+        if opened is None:
+            return original(*args, **kwargs)
+        try:
+            result = original(*args, **kwargs) if kwargs else original(*args)
+        except BaseException as error:
+            try:
+                leave_raised(thread, watch, opened, args[0] if is_method else None, error)
+            except Exception:
+                monitor.fail()
+            raise
+        try:
+            leave(thread, watch, opened, args[0] if is_method else None, result)
+        except Exception:
+            monitor.fail()
+        return result
+
+    monitor.sites.ours(record.__code__)
+    return record
