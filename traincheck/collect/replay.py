@@ -4,7 +4,8 @@ The training thread only notes what is new. What there was before and what a ste
 array operations over all sweeps since the last time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ _CELL = np.dtype(
     [("print", "u8"), ("norm", "f8"), ("class", "i4"), ("nonfinite", "i8"), ("minimum", "f8"), ("maximum", "f8")]
 )
 """What is known of one value of one variable."""
+_EXTENT = ("nonfinite", "minimum", "maximum")
 _FINITE: Extent = (0, *NO_RANGE)
 
 
@@ -171,7 +173,7 @@ class _Column:
         rows["hashed"] = hashed = (prints != ABSENT) & (prints != UNSEEN) & (prints != NO_GRADIENT)
         rows["fingerprint"] = np.where(hashed, prints, 0)
         rows["norm"] = np.where(norms == UNMEASURED, np.nan, norms)
-        for name in ("class", "nonfinite", "minimum", "maximum"):
+        for name in ("class", *_EXTENT):
             rows[name] = cells[name]
         yield np.repeat([step for _, _, step in noted], counts), rows
 
@@ -208,20 +210,25 @@ class _Column:
 
     def _measure(self, new: Table, found: list[Measured]) -> None:
         """Fill in norms, classes and extents."""
-        new["norm"] = [norm for measured in found for norm in measured.norms]
-        classes, extents = list[int](), list[Extent]()
+        new["norm"] = list(chain.from_iterable([measured.norms for measured in found]))
+        new["class"] = self._nonzero
+        new["nonfinite"], new["minimum"], new["maximum"] = _FINITE
+        end = 0
         for measured in found:
-            count = len(measured.norms)
-            classes += [self._nonzero] * count if measured.classes is None else measured.classes
-            extents += [_FINITE] * count if measured.extents is None else measured.extents
-        new["class"] = classes
-        for place, name in enumerate(("nonfinite", "minimum", "maximum")):
-            new[name] = [extent[place] for extent in extents]
+            begin, end = end, end + len(measured.norms)
+            if measured.classes is not None:
+                new["class"][begin:end] = measured.classes
+            if measured.extents is not None:
+                for name, values in zip(_EXTENT, zip(*measured.extents, strict=True), strict=True):
+                    new[name][begin:end] = values
 
 
-def _by_roster(events: Iterable[Event]) -> Iterator[tuple[Roster, list[Event]]]:
+def _by_roster(events: list[Event]) -> Iterator[tuple[Roster, list[Event]]]:
     """Events in runs that have one roster; the end of a step goes with what was before it."""
     roster, run = Roster((), ()), list[Event]()
+    if len({id(event.roster) for event in events if event is not None}) == 1:
+        yield next(event.roster for event in events if event is not None), events
+        return
     for event in events:
         if event is not None and event.roster is not roster:
             if run:
