@@ -8,8 +8,8 @@ import torch
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.compiled import NATIVE
-from traincheck.collect.fingerprint import NO_GRADIENT, UNSEEN, Reader
-from traincheck.collect.measures import Measured, Measures
+from traincheck.collect.fingerprint import NO_GRADIENT, UNSEEN, Floats, Reader
+from traincheck.collect.measures import Measured, Measures, lengths
 from traincheck.collect.needs import Needs
 from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP, DATA, GRAD, Noted, Replay, Swept
 from traincheck.collect.roster import Integers
@@ -150,35 +150,40 @@ class Changes:
 
     def _compare(self, sweep: _Sweep, before: list[int]) -> None:
         """Note what is new against the fingerprints `before`; the first values of a variable are no update."""
-        places = _where_unlike(sweep.seen, before)
-        column = sweep.watched.column
-        if column.unseen:
-            self._note(sweep, [place for place in places if before[place] == UNSEEN], True)
-            places = [place for place in places if before[place] != UNSEEN]
-        self._note(sweep, places, False)
-        if self._remembers and column is self._data.column:
+        places, norms = _news(sweep.seen, before, sweep.small)
+        watched = sweep.watched
+        if norms is not None and not (watched.column.unseen or watched.ranged):
+            self._tell(sweep, places, False, Measured(norms, None, None))
+        else:
+            if watched.column.unseen:
+                self._note(sweep, [place for place in places if before[place] == UNSEEN], True)
+                places = [place for place in places if before[place] != UNSEEN]
+            self._note(sweep, places, False)
+        if self._remembers and watched is self._data:
             for place in places:
-                column.calls[sweep.positions[place]] = sweep.call
+                watched.column.calls[sweep.positions[place]] = sweep.call
 
     def _note(self, sweep: _Sweep, places: list[int], first: bool) -> None:
+        """Measure what is new, by ways that what is small, gone and large takes, and note it all at once."""
+        measures, ranged = self._measures, sweep.watched.ranged
         small = [place for place in places if sweep.small[place] is not None]
-        if small:
-            found = self._measures.small([sweep.small[place] for place in small], sweep.watched.ranged)
-            self._tell(sweep, small, first, found)
-        if len(small) == len(places):
-            return
         gone = [place for place in places if sweep.tensors[place] is None]
+        parts = []
+        if small:
+            parts.append(measures.small([sweep.small[place] for place in small], ranged))
         if gone:
-            self._tell(sweep, gone, first, self._measures.nothing(len(gone)))
+            parts.append(measures.nothing(len(gone)))
         large = [place for place in places if sweep.tensors[place] is not None and sweep.small[place] is None]
         if large:
             tensors, seen = [sweep.tensors[place] for place in large], [sweep.seen[place] for place in large]
             if sweep.later:
-                found, rest = self._measures.unmeasured(tensors, seen, sweep.watched.ranged)
+                found, rest = measures.unmeasured(tensors, seen, ranged)
                 sweep.watched.column.stale.update([sweep.positions[large[place]] for place in rest])
             else:
-                found = self._measures.large(tensors, seen, sweep.watched.ranged)
-            self._tell(sweep, large, first, found)
+                found = measures.large(tensors, seen, ranged)
+            parts.append(found)
+        if parts:
+            self._tell(sweep, small + gone + large, first, measures.together(parts))
 
     def _tell(self, sweep: _Sweep, places: list[int], first: bool, measured: Measured) -> None:
         watched, roster = sweep.watched, self._table.roster()
@@ -206,11 +211,17 @@ class Changes:
                 self._buffers.add("updates", self._buffers.next_id(), number, call, self._requires, before, after)
 
 
-def _unlike(now: list[int], before: list[int]) -> list[int]:
-    return [place for place, (new, old) in enumerate(zip(now, before, strict=True)) if new != old]
+def _in_python(now: list[int], before: list[int], small: list[Floats | None]) -> tuple[list[int], list[float] | None]:
+    """Where two lists differ, and the norms there if all is small, finite and not zero."""
+    places = [place for place, (new, old) in enumerate(zip(now, before, strict=True)) if new != old]
+    arrays = [array for place in places if (array := small[place]) is not None]
+    found, ordinary = lengths(arrays)
+    return places, found if ordinary and len(arrays) == len(places) else None
 
 
-_where_unlike = _unlike if NATIVE is None else NATIVE.unlike
+_news: Callable[[list[int], list[int], list[Floats | None]], tuple[list[int], list[float] | None]] = (
+    _in_python if NATIVE is None else NATIVE.news
+)
 
 
 def _filled(found: list[_Item], grads: list[Any], gap: _Item) -> list[_Item]:

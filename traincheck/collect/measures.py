@@ -9,20 +9,16 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Names
-from traincheck.collect.compiled import NATIVE
 from traincheck.collect.fingerprint import UNMEASURED, Floats, local, norms, value_class, zero_fingerprint
 from traincheck.collect.ranges import NO_RANGE, UNKNOWN, Extent, flat_ranges, nonfinite, ranges
 
-__all__ = ["Measured", "Measures"]
+__all__ = ["Measured", "Measures", "lengths"]
 
 
-def _in_python(arrays: list[Floats]) -> tuple[list[float], bool]:
+def lengths(arrays: list[Floats]) -> tuple[list[float], bool]:
     """The Euclidean norm of each, and whether each is a number above 0."""
     found = list(map(math.sqrt, map(float, map(np.dot, arrays, arrays))))
     return found, all(0.0 < length < math.inf for length in found)
-
-
-_lengths = _in_python if NATIVE is None else NATIVE.lengths
 
 
 class Measured(NamedTuple):
@@ -45,7 +41,7 @@ class Measures:
 
     def small(self, arrays: list[Floats], ranged: bool) -> Measured:
         """Of arrays of few numbers, none of them empty."""
-        found, ordinary = _lengths(arrays)
+        found, ordinary = lengths(arrays)
         if ordinary and not ranged:
             return Measured(found, None, None)
         told = [
@@ -79,6 +75,19 @@ class Measures:
     def nothing(self, count: int) -> Measured:
         """Of so many gradients that are None."""
         return Measured([UNMEASURED] * count, [self._none] * count, [UNKNOWN] * count)
+
+    def together(self, parts: list[Measured]) -> Measured:
+        """What was measured in parts, as one."""
+        if len(parts) == 1:
+            return parts[0]
+        nonzero, finite = self._words[values.NONZERO], (0, *NO_RANGE)
+        norms, classes, extents = list[float](), list[int](), list[Extent]()
+        for part in parts:
+            count = len(part.norms)
+            norms += part.norms
+            classes += [nonzero] * count if part.classes is None else part.classes
+            extents += [finite] * count if part.extents is None else part.extents
+        return Measured(norms, classes, extents)
 
     def _of_numbers(self, array: Floats) -> tuple[int, int]:
         """The class of values whose squares vanish or overflow, and how many of them are not finite."""

@@ -10,11 +10,19 @@ import numpy as np
 import torch
 
 from traincheck.collect.buffers import NULL
+from traincheck.collect.compiled import NATIVE
 from traincheck.collect.fingerprint import NO_GRADIENT, UNSEEN, Reader
 from traincheck.collect.roster import Integers, Roster
 
 _grad: Callable[[Any], Any] = attrgetter("grad")
 _requires_grad: Callable[[Any], bool] = attrgetter("requires_grad")
+
+
+def _in_python(references: list[weakref.ref[torch.Tensor]]) -> list[Any]:
+    return [reference() for reference in references]
+
+
+_referents = _in_python if NATIVE is None else NATIVE.referents
 
 
 class Column:
@@ -105,7 +113,7 @@ class Table:
 
     def tensors(self) -> list[Any]:
         """The tensors of all variables, in the table's order."""
-        found = [reference() for reference in self._references]
+        found = _referents(self._references)
         if self._missed:
             self._missed = False
             self._drop([index for index, tensor in enumerate(found) if tensor is not None])
@@ -114,7 +122,7 @@ class Table:
 
     def trained(self) -> tuple[list[int], list[Any]]:
         """The positions of the parameters, and their gradients, None where there is none."""
-        found = [reference() for reference in self._parameters]
+        found = _referents(self._parameters)
         if self._missed:
             tensors = self.tensors()
             found = [tensors[index] for index in self._trained]

@@ -75,8 +75,9 @@ static PyMethodDef functions[] = {
     {"use", use, METH_O, "Work on objects of these classes, given by name."},
     {"structure", (PyCFunction)(void (*)(void))structure, METH_FASTCALL,
      "A number that is another when some of these objects (by weak reference) has got other members in some tables."},
-    {"lengths", lengths, METH_O, "The norms of arrays of float32, and whether each is a number above 0."},
-    {"unlike", (PyCFunction)(void (*)(void))unlike, METH_FASTCALL, "Where two lists of integers, equally long, differ."},
+    {"news", (PyCFunction)(void (*)(void))news, METH_FASTCALL,
+     "Where two lists of integers differ, and the norms of the arrays there, if all are ordinary."},
+    {"referents", referents, METH_O, "What some weak references refer to."},
     {NULL, NULL, 0, NULL},
 };
 

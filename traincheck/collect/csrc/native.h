@@ -86,8 +86,8 @@ PyObject *find_context(State *, PyObject *training, PyObject *autocast);
 PyObject *find_number(State *, PyObject *thing);
 
 PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count);
-PyObject *lengths(PyObject *module, PyObject *arrays);
-PyObject *unlike(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *news(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *referents(PyObject *module, PyObject *references);
 
 extern PyTypeObject StateType, RecorderType, QuickReaderType;
 

@@ -208,42 +208,60 @@ static double sum_of_squares(const float *values, Py_ssize_t count)
     return sum;
 }
 
-/* (norms, whether each is a number above 0) of a list of arrays of float32. */
-PyObject *lengths(PyObject *module, PyObject *arrays)
+/* The norm of an array of float32: NULL without an error for None, zero, and what is not finite. */
+static PyObject *ordinary_norm(PyObject *array)
 {
-    if (!PyList_Check(arrays))
-        return PyErr_Format(PyExc_TypeError, "lengths of a list of arrays");
-    PyObject *found = PyList_New(PyList_GET_SIZE(arrays));
-    int ordinary = 1;
-    for (Py_ssize_t at = 0; found != NULL && at < PyList_GET_SIZE(arrays); at++) {
-        Py_buffer buffer;
-        PyObject *length = NULL;
-        if (PyObject_GetBuffer(PyList_GET_ITEM(arrays, at), &buffer, PyBUF_SIMPLE) == 0) {
-            double sum = sum_of_squares(buffer.buf, buffer.len / (Py_ssize_t)sizeof(float));
-            PyBuffer_Release(&buffer);
-            ordinary = ordinary && sum > 0.0 && sum < Py_HUGE_VAL; /* false of NaN */
-            length = PyFloat_FromDouble(sqrt(sum));
-        }
-        if (length == NULL)
-            Py_CLEAR(found);
-        else
-            PyList_SET_ITEM(found, at, length);
-    }
-    return found == NULL ? NULL : Py_BuildValue("(NO)", found, ordinary ? Py_True : Py_False);
+    Py_buffer buffer;
+    if (array == Py_None || PyObject_GetBuffer(array, &buffer, PyBUF_SIMPLE) < 0)
+        return NULL;
+    double sum = sum_of_squares(buffer.buf, buffer.len / (Py_ssize_t)sizeof(float));
+    PyBuffer_Release(&buffer);
+    return sum > 0.0 && sum < Py_HUGE_VAL ? PyFloat_FromDouble(sqrt(sum)) : NULL; /* NULL for NaN */
 }
 
-PyObject *unlike(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* news(now, before, small): where two lists of integers differ, and the norms there, None if one is not ordinary. */
+PyObject *news(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 2 || !PyList_Check(args[0]) || !PyList_Check(args[1])
-        || PyList_GET_SIZE(args[0]) != PyList_GET_SIZE(args[1]))
-        return PyErr_Format(PyExc_TypeError, "unlike takes two lists of one length");
-    PyObject *found = PyList_New(0);
-    for (Py_ssize_t at = 0; found != NULL && at < PyList_GET_SIZE(args[0]); at++) {
+    if (count != 3 || !PyList_Check(args[0]) || !PyList_Check(args[1]) || !PyList_Check(args[2])
+        || PyList_GET_SIZE(args[0]) != PyList_GET_SIZE(args[1])
+        || PyList_GET_SIZE(args[0]) != PyList_GET_SIZE(args[2]))
+        return PyErr_Format(PyExc_TypeError, "news takes three lists of one length");
+    PyObject *places = PyList_New(0), *norms = PyList_New(0);
+    for (Py_ssize_t at = 0; places != NULL && norms != NULL && at < PyList_GET_SIZE(args[0]); at++) {
         int same = PyObject_RichCompareBool(PyList_GET_ITEM(args[0], at), PyList_GET_ITEM(args[1], at), Py_EQ);
-        PyObject *place = same == 0 ? PyLong_FromSsize_t(at) : NULL;
-        if (same < 0 || (same == 0 && (place == NULL || PyList_Append(found, place) < 0)))
-            Py_CLEAR(found);
+        if (same > 0)
+            continue;
+        PyObject *place = same < 0 ? NULL : PyLong_FromSsize_t(at);
+        if (place == NULL || PyList_Append(places, place) < 0)
+            Py_CLEAR(places);
         Py_XDECREF(place);
+        if (places == NULL || norms == Py_None)
+            continue;
+        PyObject *norm = ordinary_norm(PyList_GET_ITEM(args[2], at));
+        if (norm == NULL && !PyErr_Occurred())
+            set_slot(&norms, Py_NewRef(Py_None));
+        else if (norm == NULL || PyList_Append(norms, norm) < 0)
+            Py_CLEAR(norms);
+        Py_XDECREF(norm);
+    }
+    if (places != NULL && norms != NULL)
+        return Py_BuildValue("(NN)", places, norms);
+    Py_XDECREF(places);
+    Py_XDECREF(norms);
+    return NULL;
+}
+
+/* What some weak references refer to; None for what is gone. */
+PyObject *referents(PyObject *module, PyObject *references)
+{
+    Py_ssize_t count = PyList_Check(references) ? PyList_GET_SIZE(references) : -1;
+    PyObject *found = count < 0 ? PyErr_Format(PyExc_TypeError, "a list of references") : PyList_New(count);
+    for (Py_ssize_t at = 0; found != NULL && at < count; at++) {
+        PyObject *thing = PyWeakref_GetObject(PyList_GET_ITEM(references, at));
+        if (thing == NULL)
+            Py_CLEAR(found);
+        else
+            PyList_SET_ITEM(found, at, Py_NewRef(thing));
     }
     return found;
 }
