@@ -26,23 +26,22 @@ class NativeBuildHook(BuildHookInterface[Any]):
         root = Path(self.root)
         target = root / (_NAME + str(sysconfig.get_config_var("EXT_SUFFIX")))
         target.unlink(missing_ok=True)
-        if os.environ.get(_UNBUILT) or sysconfig.get_config_var("Py_GIL_DISABLED") or not _compile(root, target):
+        if os.environ.get(_UNBUILT) or sysconfig.get_config_var("Py_GIL_DISABLED") or not self._compile(root, target):
             return
         build_data["artifacts"].append(str(target.relative_to(root)))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
-
-def _compile(root: Path, target: Path) -> bool:
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    include = sysconfig.get_path("include")
-    sources = sorted(map(str, (root / _SOURCES).glob("*.c")))
-    shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
-    command = [*compiler, "-O3", *shared, "-fPIC", f"-I{include}", *sources, "-o", str(target)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[:1]
-        print(f"traincheck: the compiled recorder was not built, Python will do its work: {''.join(reason)}")
-        return False
-    return True
+    def _compile(self, root: Path, target: Path) -> bool:
+        compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+        include = sysconfig.get_path("include")
+        sources = sorted(map(str, (root / _SOURCES).glob("*.c")))
+        shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
+        command = [*compiler, "-O3", *shared, "-fPIC", f"-I{include}", *sources, "-o", str(target)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[:1]
+            self.app.display_warning(f"The compiled part was not built, Python will do its work: {''.join(reason)}")
+            return False
+        return True

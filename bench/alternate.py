@@ -4,9 +4,9 @@
     python bench/alternate.py [--rules FILE|PACK]... [--block STEPS] SCRIPT [ARGS]...
 
 Two runs of one script differ, on most machines, by more than collection costs; neighbouring blocks of one run do not.
-Told is the median, over all pairs of neighbouring blocks, of the ratio of the time of the one with collection to the one
-without: of the clock, and of the processor time of the whole process, in which the writing thread is. The first
-steps of a block, in which collection takes stock, are left aside. Without --rules everything is collected.
+Told is the median, over all pairs of neighbouring blocks, of the ratio of the time of the one with collection to that
+of the other: of the clock, and of the processor time of the whole process, writing included. The first steps
+of a block, in which collection takes stock, are left aside. Without --rules everything is collected.
 """
 
 import argparse
@@ -71,10 +71,8 @@ class Alternation:
         clock, processor = (statistics.median(on[kind] / off[kind] for on, off in pairs) for kind in (1, 2))
         plain = statistics.median(time for on, time, _ in self.blocks if not on)
         added = statistics.median(on[1] - off[1] for on, off in pairs)
-        print(
-            f"{1000 * plain:.2f} ms a step, {1e6 * added:+.0f} us | {clock:.3f}x ({processor:.3f}x) | {len(pairs)} pairs",
-            file=sys.stderr,
-        )
+        ratios = f"{clock:.3f}x ({processor:.3f}x)"
+        print(f"{1000 * plain:.2f} ms a step, {1e6 * added:+.0f} us | {ratios} | {len(pairs)} pairs", file=sys.stderr)
 
 
 def main() -> None:

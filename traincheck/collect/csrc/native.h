@@ -79,6 +79,43 @@ static inline void set_slot(PyObject **slot, PyObject *value)
     Py_XDECREF(old);
 }
 
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    State *state;
+    PyObject *original, *watch, *gate;
+    int up;     /* how many frames above the current one the caller's is */
+    int passed; /* whether it is passed straight through in steps that are left out */
+    int is_method;
+} Recorder;
+
+/* A call of a watched function: its own positional arguments, without the receiver, and those it has by keyword. */
+typedef struct {
+    PyObject *const *args;
+    Py_ssize_t count;
+    PyObject *kwnames; /* NULL for none */
+    PyObject *const *keywords; /* their values */
+    PyObject *receiver; /* borrowed; None without one */
+    PyObject *held;     /* what keeps `args` alive, if need be */
+} Made;
+
+/* Whether the tensors of a call are linked to it: as its watch says, or when it is outermost. */
+static inline int links(PyObject *watch, PyObject *api, int anyway, int outermost)
+{
+    PyObject *said = SLOT(watch, Watch_linked);
+    return is_true(SLOT(api, Api_linked)) && (anyway || (said == Py_None ? outermost : is_true(said)));
+}
+
+static inline int is_open(PyObject *gate) { return is_true(SLOT(gate, Gate_open)); }
+
+static inline PyObject *last_of(PyObject *stack)
+{
+    Py_ssize_t depth = PyList_GET_SIZE(stack);
+    return depth ? PyList_GET_ITEM(stack, depth - 1) : NULL;
+}
+
+int flag(PyObject *object, PyObject *name);
+PyObject *enter(Recorder *, PyObject *thread, Made *);
 PyObject *describe(State *, Asked, Items);
 PyObject *describe_result(State *, Asked, PyObject *result);
 PyObject *find_site(State *, int up, PyObject *inherited, int outer_is_users);

@@ -1,0 +1,207 @@
+"""The part of the collector that is written in C records, reads and compares what the one in Python does."""
+
+import math
+import shutil
+import subprocess
+import sys
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tests.collect.running import collect, run
+from traincheck.collect import changes, compiled, fingerprint, table, variables
+from traincheck.facts import Facts
+
+pytestmark = pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
+
+SCRIPT = """
+import warnings
+
+class Odd(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.tied = inner.head
+        self.words = nn.Embedding(5, 4)
+        self.register_buffer("nothing", torch.empty(0))
+    def forward(self, x, *more, scale=1.0, **named):
+        names = [str(key) for key in named]
+        y = self.inner(F.dropout(x, p=0.1, training=self.training) * scale + self.words(torch.tensor([1, 2]))[0])
+        return (y, {"names": names, "more": len(more)}) if more else y
+
+def helper(first, *rest, key=None, **others):
+    return first
+
+def fails(x):
+    raise ValueError("as it should")
+
+net = Odd(Net())
+optimizer = torch.optim.Adam([{"params": net.inner.parameters()}, {"params": net.words.parameters(), "lr": 0.01}])
+scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.9)
+loader = torch.utils.data.DataLoader(
+    torch.utils.data.TensorDataset(torch.randn(24, 4), torch.randint(0, 2, (24,))), batch_size=8, shuffle=True
+)
+for epoch in range(3):
+    net.train()
+    for x, y in loader:
+        optimizer.zero_grad(set_to_none=epoch != 1)
+        out, extra = net(x, "more", scale=2.0, first=1, second=(1, 2.0, "three", None))
+        helper(x, 1, 2, key=3), helper(x, key="k", another=True), helper(x, another=1)
+        loss = F.cross_entropy(out, y) + 0.0 * F.gelu(F.conv1d(x[:, None], torch.ones(1, 1, 2), padding=1)).sum()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        try:
+            fails(x)
+        except ValueError:
+            pass
+        optimizer.step()
+    scheduler.step()
+    net.eval()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        net(x)
+    if epoch == 1:
+        net.inner.body.bias.requires_grad_(False)
+        net.inner.body.weight.data[0] = float("nan")
+"""
+
+RELATIONS = (
+    "call", "contains", "arg", "result", "dimension", "raised", "context", "update", "state", "variable", "holds",
+    "step", "adjustment", "metric",
+)  # fmt: skip
+FREE = {"time", "process", "pid", "tensor"}
+"""Columns that differ from run to run."""
+
+
+def contents(facts: Facts) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of the relations, without what differs from run to run; norms to six places."""
+    return {
+        name: sorted(
+            tuple(_rounded(value) for key, value in row.items() if key not in FREE)
+            for row in facts.table(name).to_pylist()
+        )
+        for name in RELATIONS
+    }
+
+
+def _rounded(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--api", "train.helper", "--api", "train.fails"), ("--every", "3"), ("--rules", "torch")],
+    ids=["full", "asked", "sampled", "selective"],
+)
+def test_both_record_the_same(options: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("compiled", "python"):
+        (tmp_path / name).mkdir()
+    native = contents(collect(tmp_path / "compiled", SCRIPT, options=options))
+    monkeypatch.setenv(compiled.PURE, "1")
+    python = contents(collect(tmp_path / "python", SCRIPT, options=options))
+    assert len(native["call"]) > 100
+    for name in RELATIONS:
+        assert native[name] == python[name]
+
+
+def test_a_traceback_shows_none_of_our_frames(tmp_path: Path) -> None:
+    body = """
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return F.cross_entropy(x, "no target")
+    Wrong()(torch.ones(1, 2))
+    """
+    done = run(tmp_path, body, status=1)
+    assert "in forward" in done.stderr and "cross_entropy" in done.stderr
+    assert "traincheck" not in done.stderr
+
+
+_FLOATS = arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(width=32))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.none() | _FLOATS), max_size=8))
+def test_news_are_the_same(rows: list[tuple[int, int, Any]]) -> None:
+    now, before, small = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    places, norms = compiled.NATIVE.news(now, before, small)
+    with np.errstate(all="ignore"):
+        expected_places, expected_norms = changes._in_python(now, before, small)
+    assert places == expected_places
+    if norms is None or expected_norms is None:  # where squares overflow or vanish depends on the order of the sum
+        exact = [float(np.sqrt(np.square(small[at].astype(float)).sum())) for at in places if small[at] is not None]
+        ordinary = len(exact) == len(places) and all(1e-18 < norm < 1e18 for norm in exact)
+        assert not ordinary
+    else:
+        assert norms == pytest.approx(expected_norms, rel=1e-4)
+
+
+def test_a_reader_sees_what_a_fingerprint_sees_wherever_memory_goes() -> None:
+    reader = fingerprint.Reader()
+    first, second = torch.arange(6.0), torch.arange(4)
+    assert reader([first, second]) == [fingerprint.fingerprint(first), fingerprint.fingerprint(second)]
+    assert reader.small[1] is None
+    assert reader.small[0] is not None and reader.small[0].tolist() == first.tolist()
+    first[2] = math.nan
+    assert reader([first, second]) == [fingerprint.fingerprint(first), fingerprint.fingerprint(second)]
+    first.data = torch.ones(3, 3)
+    assert reader([first, second])[0] == fingerprint.fingerprint(first)
+    mixed = [first.t(), first[:, 1], torch.eye(2).to_sparse(), torch.empty(2, device="meta"), torch.empty(0)]
+    assert reader(mixed) == [fingerprint.fingerprint(tensor) for tensor in mixed]
+    assert reader([first]) == [fingerprint.fingerprint(first)]
+    assert reader([]) == []
+
+
+def test_references_are_followed_to_what_is_left() -> None:
+    kept, lost = torch.ones(1), torch.ones(1)
+    references = [weakref.ref(kept), weakref.ref(lost)]
+    del lost
+    native, python = compiled.NATIVE.referents(references), table._in_python(references)
+    assert native[0] is python[0] is kept
+    assert native[1] is python[1] is None
+
+
+def test_a_structure_changes_with_every_member() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    parts = [weakref.ref(part) for part in model.modules()]
+
+    def now() -> tuple[object, object]:
+        return compiled.NATIVE.structure(parts, variables._TABLES), variables._members(parts)
+
+    seen = [now()]
+    assert now() == seen[0]
+    replacements: list[Any] = [
+        lambda: setattr(model[0], "weight", torch.nn.Parameter(torch.ones(2, 2))),
+        lambda: setattr(model[0], "bias", None),
+        lambda: model[1].register_buffer("more", torch.ones(1)),
+        lambda: model[1]._buffers.__setitem__("other", model[1]._buffers.pop("more")),
+        lambda: model.__setitem__(1, torch.nn.Identity()),
+    ]
+    kept = list(model.modules()), list(model.parameters())
+    for replace in replacements:
+        replace()
+        seen.append(now())
+    assert kept
+    assert len({native for native, _ in seen}) == len({str(python) for _, python in seen}) == len(seen)
+
+
+def test_what_was_compiled_for_other_code_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_INTERFACE", -1)
+    assert compiled._load() is None
+
+
+def test_without_a_compiler_the_package_is_built_all_the_same(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    project = Path(shutil.copytree(root, tmp_path / "project", ignore=shutil.ignore_patterns(".*", "_native.*")))
+    code = f"from hatchling.build import build_wheel; print(build_wheel({str(tmp_path)!r}))"
+    environment = {"CC": "no-such-compiler", "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=project, env=environment, check=True
+    )
+    assert "The compiled part was not built, Python will do its work" in done.stdout + done.stderr
+    assert "py3-none-any.whl" in done.stdout
