@@ -33,7 +33,7 @@ LEARNED = ("learned", "sampled", "budget")
 # name -> script, arguments, arguments of a second reference run; a script of ours where no folder is named
 SCENARIOS = {
     "vision": ("vision.py", ["--epochs", "40", "--steps", "0"], ["--seed", "1"]),
-    "lm": ("lm.py", ["--steps", "600"], ["--seed", "1"]),
+    "lm": ("lm.py", ["--steps", "200"], ["--seed", "1"]),
     "lm-256": ("lm.py", ["--steps", "30", "--dim", "256", "--layers", "4"], ["--seed", "1"]),
     "ddp": ("ddp.py", ["--epochs", "10", "--steps", "0"], ["--seed", "1"]),
 }
