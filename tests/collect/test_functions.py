@@ -246,3 +246,16 @@ def test_a_function_that_nothing_calls_is_recorded(tmp_path: Path) -> None:
         """,
     )
     assert [row["outcome"] for row in rows(facts, "process")] == ["ended"]
+
+
+def test_what_is_passed_by_other_names_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    facts = collect(
+        tmp_path,
+        """
+        def options(first, **others):
+            return first
+        options(1, low=2), options(1, high=2)
+        """,
+    )
+    named = [row["name"] for row in rows(facts, "arg") if row["name"] not in ("first", "self")]
+    assert sorted(named) == ["high", "low"]

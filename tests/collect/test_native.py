@@ -4,6 +4,7 @@ import math
 import shutil
 import subprocess
 import sys
+import textwrap
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.collect.running import collect, run
+from tests.collect.running import collect, collect_command, environment, run, write_script
 from traincheck.collect import changes, compiled, fingerprint, table, variables
 from traincheck.facts import Facts
 
@@ -121,6 +122,40 @@ def test_a_traceback_shows_none_of_our_frames(tmp_path: Path) -> None:
     done = run(tmp_path, body, status=1)
     assert "in forward" in done.stderr and "cross_entropy" in done.stderr
     assert "traincheck" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "summaries.Summaries._new_set",
+        "calls.Calls.leave_raised",
+        "sites.Sites._intern_site",
+        "contexts.Contexts._add",
+    ],
+)
+def test_a_failure_below_the_compiled_part_stops_collection_and_nothing_else(place: str, tmp_path: Path) -> None:
+    module, _, method = place.split(".")
+    body = f"""
+    from traincheck.collect import {module}
+    def broken(*args):
+        raise ValueError("planted")
+    model = Net()
+    model(batch()[0])
+    {place.rpartition(".")[0]}.{method} = broken
+    try:
+        with torch.inference_mode():
+            F.cross_entropy(model(torch.ones(3, 4)), "no target")
+    except TypeError as error:
+        print("still", type(error).__name__)
+    print(float(model(torch.ones(3, 4)).sum()) is not None)
+    """
+    script = write_script(tmp_path, textwrap.dedent(body))
+    done = subprocess.run(
+        collect_command(tmp_path, script), capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "still TypeError\nTrue\n")
+    assert done.stderr.count("collection stopped after an internal error") == 1
+    assert done.stderr.count("ValueError: planted") == 1
 
 
 _FLOATS = arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(width=32))
