@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What collection costs a training loop, within one process: blocks of steps with and without it take turns.
 
-    python bench/alternate.py [--rules FILE|PACK]... [--block STEPS] SCRIPT [ARGS]...
+    python bench/alternate.py [--rules FILE|PACK]... [--every N] [--budget SHARE] [--block STEPS] SCRIPT [ARGS]...
 
 Two runs of one script differ, on most machines, by more than collection costs; neighbouring blocks of one run do not.
 Told is the median, over all pairs of neighbouring blocks, of the ratio of the time of the one with collection to that
@@ -79,6 +79,8 @@ def main() -> None:
     """Run the script, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rules", action="append", default=[], help="collect what these rules or invariants need")
+    parser.add_argument("--every", type=int, default=1, help="as that of traincheck collect")
+    parser.add_argument("--budget", type=float, default=0.0, help="as that of traincheck collect, 0.02 for 2%%")
     parser.add_argument("--block", type=int, default=24, help="steps in a block")
     parser.add_argument("script")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -86,7 +88,8 @@ def main() -> None:
     trace = Path(tempfile.mkdtemp(prefix="alternate-")) / "trace"
     atexit.register(shutil.rmtree, trace.parent, ignore_errors=True)
     prepare_output(trace)
-    settings = Settings(trace=trace, cwd=str(Path.cwd()), needs=needs_for(args.rules) if args.rules else Needs())
+    needs = needs_for(args.rules) if args.rules else Needs()
+    settings = Settings(trace=trace, cwd=str(Path.cwd()), needs=needs, every=args.every, budget=args.budget)
     settings.manifest().write(trace)
     alternation = Alternation(own_monitor(lambda: settings), args.block)
     register_optimizer_step_post_hook(alternation.step)
