@@ -166,7 +166,7 @@ def test_news_are_the_same(rows: list[tuple[int, int, Any]]) -> None:
     now, before, small = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
     places, norms = compiled.NATIVE.news(now, before, small)
     with np.errstate(all="ignore"):
-        expected_places, expected_norms = changes._in_python(now, before, small)
+        expected_places, expected_norms = changes._news_in_python(now, before, small)
     assert places == expected_places
     if norms is None or expected_norms is None:  # where squares overflow or vanish depends on the order of the sum
         exact = [float(np.sqrt(np.square(small[at].astype(float)).sum())) for at in places if small[at] is not None]
@@ -196,7 +196,7 @@ def test_references_are_followed_to_what_is_left() -> None:
     kept, lost = torch.ones(1), torch.ones(1)
     references = [weakref.ref(kept), weakref.ref(lost)]
     del lost
-    native, python = compiled.NATIVE.referents(references), table._in_python(references)
+    native, python = compiled.NATIVE.referents(references), table._referents_in_python(references)
     assert native[0] is python[0] is kept
     assert native[1] is python[1] is None
 

@@ -152,8 +152,9 @@ class Changes:
         """Note what is new against the fingerprints `before`; the first values of a variable are no update."""
         places, norms = _news(sweep.seen, before, sweep.small)
         watched = sweep.watched
-        if norms is not None and not (watched.column.unseen or watched.ranged):
-            self._tell(sweep, places, False, Measured(norms, None, None))
+        if norms is not None and not watched.column.unseen:
+            limits = self._measures.limits([sweep.small[place] for place in places]) if watched.ranged else None
+            self._tell(sweep, places, False, Measured(norms, None, limits))
         else:
             if watched.column.unseen:
                 self._note(sweep, [place for place in places if before[place] == UNSEEN], True)
@@ -211,7 +212,9 @@ class Changes:
                 self._buffers.add("updates", self._buffers.next_id(), number, call, self._requires, before, after)
 
 
-def _in_python(now: list[int], before: list[int], small: list[Floats | None]) -> tuple[list[int], list[float] | None]:
+def _news_in_python(
+    now: list[int], before: list[int], small: list[Floats | None]
+) -> tuple[list[int], list[float] | None]:
     """Where two lists differ, and the norms there if all is small, finite and not zero."""
     places = [place for place, (new, old) in enumerate(zip(now, before, strict=True)) if new != old]
     arrays = [array for place in places if (array := small[place]) is not None]
@@ -220,7 +223,7 @@ def _in_python(now: list[int], before: list[int], small: list[Floats | None]) ->
 
 
 _news: Callable[[list[int], list[int], list[Floats | None]], tuple[list[int], list[float] | None]] = (
-    _in_python if NATIVE is None else NATIVE.news
+    _news_in_python if NATIVE is None else NATIVE.news
 )
 
 

@@ -28,12 +28,8 @@ UNMEASURED = -1.0
 
 _hash = xxhash.xxh3_64_intdigest
 _PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
-_STRIDED = frozenset((torch.strided,))
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _nbytes: Callable[[Any], int] = attrgetter("nbytes")
-_layout: Callable[[Any], torch.layout] = attrgetter("layout")
-_is_cpu: Callable[[Any], bool] = attrgetter("is_cpu")
-_is_contiguous: Callable[[Any], bool] = torch.Tensor.is_contiguous
 _MAX_VIEWS = 4096
 _LOW = 1 << 36
 Floats = npt.NDArray[np.float32]
@@ -77,10 +73,6 @@ def fingerprint(tensor: torch.Tensor) -> int:
     Equal values give equal fingerprints within one dtype and shape whatever the strides; any change of a bit
     (the sign of a zero included) changes it. Of a distributed tensor it is that of the local part.
     """
-    if type(tensor) in _PLAIN_TYPES and tensor.layout is torch.strided and tensor.is_cpu and tensor.is_contiguous():
-        address = tensor.data_ptr()
-        if address > _LOW:
-            return _hash(_memory(address, tensor.nbytes)) or 1
     tensor = local(tensor)
     if not readable(tensor):
         return _of_sparse(tensor)
@@ -154,27 +146,20 @@ class Reader:
         """Take the views of memory that has moved; False when some of it can no longer be read directly."""
         if len(self._known) > _MAX_VIEWS:
             self._known.clear()
-        if not _all_fast(tensors):
-            return False
         (pointers, sizes), (old_pointers, old_sizes) = places, self._places
         for index, (pointer, size) in enumerate(zip(pointers, sizes, strict=True)):
             if pointer == old_pointers[index] and size == old_sizes[index]:
                 continue
-            key = (pointer, size, tensors[index].dtype)
+            tensor = tensors[index]
+            if not _is_fast(tensor):
+                return False
+            key = (pointer, size, tensor.dtype)
             known = self._known.get(key)
             if known is None:
                 known = self._known[key] = _view(*key)
             self._views[index], self.small[self._fast[index]] = known
         self._places = places
         return True
-
-
-def _all_fast(tensors: list[torch.Tensor]) -> bool:
-    """Whether the memory of all can be read directly: as `_is_fast`, by few questions to all where they suffice."""
-    plain = _PLAIN_TYPES.issuperset(map(type, tensors)) and _STRIDED.issuperset(map(_layout, tensors))
-    if plain and all(map(_is_cpu, tensors)) and all(map(_is_contiguous, tensors)):
-        return min(map(_data_ptr, tensors), default=_LOW + 1) > _LOW or all(map(_is_fast, tensors))
-    return False
 
 
 def _view(pointer: int, size: int, dtype: torch.dtype) -> tuple[Any, Floats | None]:

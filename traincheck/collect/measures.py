@@ -42,14 +42,18 @@ class Measures:
     def small(self, arrays: list[Floats], ranged: bool) -> Measured:
         """Of arrays of few numbers, none of them empty."""
         found, ordinary = lengths(arrays)
-        if ordinary and not ranged:
-            return Measured(found, None, None)
+        if ordinary:
+            return Measured(found, None, self.limits(arrays) if ranged else None)
         told = [
             (self._words[values.NONZERO], 0) if 0.0 < length < math.inf else self._of_numbers(array)
             for array, length in zip(arrays, found, strict=True)
         ]
         limits = flat_ranges(arrays) if ranged else [NO_RANGE] * len(arrays)
         return _measured(found, told, limits)
+
+    def limits(self, arrays: list[Floats]) -> list[Extent]:
+        """The extents of such arrays that are finite throughout."""
+        return [(0, *limit) for limit in flat_ranges(arrays)]
 
     def large(self, tensors: list[Any], seen: list[int], ranged: bool) -> Measured:
         """Of tensors with the fingerprints `seen`."""

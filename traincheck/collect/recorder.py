@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from traincheck.collect import calls, sampling, sites, summaries
+from traincheck.collect import calls, sites, summaries
 from traincheck.collect.apis import Api
 from traincheck.collect.calls import Watch
 from traincheck.collect.compiled import NATIVE
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.sampling import Gate
 
 __all__ = ["Recorders"]
 
@@ -27,15 +28,13 @@ class Recorders:
 
     def swapped(self, original: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
         """What a trampoline calls in place of `original`."""
-        if self._state is None:
-            return _in_python(self._monitor, original, watch, 3)
-        return self._compiled(original, watch, 1)
+        return self._recorder(original, watch, 1)
 
     def shim(self, original: Callable[..., Any], watch: Watch, frames: int) -> Callable[..., Any]:
         """What stands in for a C function, with so many frames of ours below its caller."""
         if self._state is None:
-            return _in_python(self._monitor, original, watch, 1 + frames)
-        compiled = self._compiled(original, watch, frames)
+            return self._recorder(original, watch, frames - 1)  # it is a function itself, whose frame is one of them
+        compiled = self._recorder(original, watch, frames)
 
         def record(*args: Any, **kwargs: Any) -> Any:  # a function, as others expect to find in a module
             return compiled(*args, **kwargs)
@@ -43,20 +42,25 @@ class Recorders:
         self._monitor.sites.ours(record.__code__)
         return record
 
-    def _compiled(self, original: Callable[..., Any], watch: Watch, up: int) -> Callable[..., Any]:
+    def _recorder(self, original: Callable[..., Any], watch: Watch, frames: int) -> Callable[..., Any]:
+        """A recorder, with so many frames of ours between its own, if it has one, and its caller's."""
         monitor = self._monitor
         gate = monitor.steps_gate if watch.structural else monitor.full_gate
-        passed = watch.frequent and not watch.counts
-        found: Callable[..., Any] = NATIVE.Recorder(self._state, original, watch, gate, up, passed, watch.api is None)
+        passed = watch.frequent and not watch.counts  # straight through, in steps that are left out
+        if self._state is None:
+            return _in_python(monitor, original, watch, gate, passed, frames)
+        found: Callable[..., Any] = NATIVE.Recorder(
+            self._state, original, watch, gate, frames, passed, watch.api is None
+        )
         return found
 
 
 def _state(monitor: Monitor) -> Any:
     recorded, needs, buffers = monitor.calls, monitor.needs, monitor.buffers
-    classes = (Api, sampling.Gate, calls.Open, summaries.SetTable, calls.Thread, Watch)
+    classes = (Api, Gate, calls.Open, summaries.SetTable, calls.Thread, Watch)
     NATIVE.use({each.__name__: each for each in classes})
     return NATIVE.State(
-        Open=calls.Open, Tensor=torch.Tensor, Parameter=torch.nn.Parameter, Size=torch.Size, dtype=torch.dtype,
+        Open=calls.Open, Tensor=torch.Tensor, Parameter=torch.nn.Parameter, dtype=torch.dtype,
         device=torch.device, Scalars=summaries.ScalarsKey, item_names=summaries.ITEM_NAMES, one=summaries.ONE,
         is_grad_enabled=torch.is_grad_enabled, is_inference=torch.is_inference_mode_enabled,
         monitor=monitor, calls=recorded, threads=recorded.threads, steps=monitor.steps, full=monitor.full_gate,
@@ -67,19 +71,20 @@ def _state(monitor: Monitor) -> Any:
     )  # fmt: skip
 
 
-def _in_python(monitor: Monitor, original: Callable[..., Any], watch: Watch, depth: int) -> Callable[..., Any]:
-    gate = monitor.steps_gate if watch.structural else monitor.full_gate
-    calls, is_method = monitor.calls, watch.api is None
-    full, steps = monitor.full_gate, monitor.steps
-    passed, forward = watch.frequent and not watch.counts, watch.forward
-    threads, enter, leave, leave_raised = calls.threads, calls.enter, calls.leave, calls.leave_raised
+def _in_python(
+    monitor: Monitor, original: Callable[..., Any], watch: Watch, gate: Gate, passed: bool, frames: int
+) -> Callable[..., Any]:
+    recorded, full, steps = monitor.calls, monitor.full_gate, monitor.steps
+    forward, is_method = watch.forward, watch.api is None
+    depth = frames + 2  # from `Calls.enter` up: the recorder, those frames, the caller
+    threads, enter, leave, leave_raised = recorded.threads, recorded.enter, recorded.leave, recorded.leave_raised
 
     def record(*args: Any, **kwargs: Any) -> Any:
         if not gate.open or (passed and not full.open and not steps.waits):
             return original(*args, **kwargs)
         thread = threads.get(get_ident())
         if thread is None:
-            thread = calls.new_thread()
+            thread = recorded.new_thread()
         elif thread.busy or (forward and not full.open and thread.stack and thread.stack[-1].in_forward):
             return original(*args, **kwargs)
         try:

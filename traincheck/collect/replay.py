@@ -226,9 +226,6 @@ class _Column:
 def _by_roster(events: list[Event]) -> Iterator[tuple[Roster, list[Event]]]:
     """Events in runs that have one roster; the end of a step goes with what was before it."""
     roster, run = Roster((), ()), list[Event]()
-    if len({id(event.roster) for event in events if event is not None}) == 1:
-        yield next(event.roster for event in events if event is not None), events
-        return
     for event in events:
         if event is not None and event.roster is not roster:
             if run:

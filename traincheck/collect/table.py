@@ -18,11 +18,12 @@ _grad: Callable[[Any], Any] = attrgetter("grad")
 _requires_grad: Callable[[Any], bool] = attrgetter("requires_grad")
 
 
-def _in_python(references: list[weakref.ref[torch.Tensor]]) -> list[Any]:
+def _referents_in_python(references: list[weakref.ref[torch.Tensor]]) -> list[Any]:
+    """What they refer to; None for what is gone."""
     return [reference() for reference in references]
 
 
-_referents = _in_python if NATIVE is None else NATIVE.referents
+_referents = _referents_in_python if NATIVE is None else NATIVE.referents
 
 
 class Column:

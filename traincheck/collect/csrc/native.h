@@ -32,7 +32,7 @@ SLOTS(DECLARE_SLOT)
 /* Attributes, methods and functions by name. */
 #define WORDS(X)                                                                                                       \
     X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(bind) X(device) X(dtype) X(fail)         \
-    X(data_ptr) X(is_contiguous) X(is_cpu) X(layout) X(leave_raised) X(link) X(nbytes) X(new_thread) X(number) X(pick)  \
+    X(is_contiguous) X(is_cpu) X(layout) X(leave_raised) X(link) X(nbytes) X(new_thread) X(number) X(pick)  \
     X(shape) X(started) X(training) X(waits)
 
 #define DECLARE_WORD(word) extern PyObject *word##_word;
@@ -41,7 +41,7 @@ WORDS(DECLARE_WORD)
 
 /* The objects of one process's collector that a recorder works on: all are attributes, set once. */
 #define PARTS(X)                                                                                                       \
-    X(Open) X(Parameter) X(Scalars) X(Size) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)      \
+    X(Open) X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)      \
     X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts) X(known_objects) X(monitor)  \
     X(objects) X(one) X(ours) X(rows) X(sites) X(steps) X(summaries) X(threads) X(wants_contexts) X(wants_sites)
 

@@ -4,8 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { RETURNED, RAISED, EXHAUSTED };
-enum { RESULT_FLAG = 1, ROW = 66 };
+enum { RETURNED = 0, RESULT_FLAG = 1, ROW = 66 };
 
 /* Something of ours raised: tell the monitor so. 0, or -1 when it is an exception that is to end the training. */
 static int give_up(State *state)
