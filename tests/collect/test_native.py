@@ -15,11 +15,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from tests.collect.running import collect, collect_command, environment, run, write_script
-from traincheck.collect import changes, compiled, fingerprint, table, variables
+from traincheck.collect import changes, compiled, fingerprint, variables
+from traincheck.collect.buffers import Buffers
+from traincheck.collect.discovery import Modules
+from traincheck.collect.needs import Needs
+from traincheck.collect.objects import Objects
+from traincheck.collect.variables import Variables
 from traincheck.facts import Facts
+from traincheck.trace.layout import FAMILIES
 
 pytestmark = pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
 
@@ -158,22 +163,106 @@ def test_a_failure_below_the_compiled_part_stops_collection_and_nothing_else(pla
     assert done.stderr.count("ValueError: planted") == 1
 
 
-_FLOATS = arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(width=32))
+_VALUES = st.lists(
+    st.sampled_from([0.0, -0.0, 1.0, -2.5, 3e-5, 1e30, -1e-30, math.inf, -math.inf, math.nan]), max_size=20
+)
+_DTYPES = st.sampled_from(
+    [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int8, torch.uint16, torch.bool]
+)
+_EVENTS = st.one_of(
+    st.tuples(st.just("values"), st.integers(0, 2), _VALUES),
+    st.tuples(st.just("buffer"), _DTYPES, _VALUES),
+    st.tuples(st.just("grad"), st.integers(0, 2), st.none() | st.just("strided") | st.just("sparse") | _VALUES),
+    st.tuples(st.just("frozen"), st.integers(0, 2), st.booleans()),
+    st.tuples(st.just("replaced"), st.integers(0, 2), st.none()),
+    st.tuples(st.just("tied"), st.integers(0, 2), st.none()),
+    st.tuples(st.just("forget"), st.none(), st.none()),
+)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.none() | _FLOATS), max_size=8))
-def test_news_are_the_same(rows: list[tuple[int, int, Any]]) -> None:
-    now, before, small = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
-    places, norms = compiled.NATIVE.news(now, before, small)
-    with np.errstate(all="ignore"):
-        expected_places, expected_norms = changes._news_in_python(now, before, small)
-    assert places == expected_places
-    if norms is None or expected_norms is None:  # where squares overflow or vanish depends on the order of the sum
-        exact = [float(np.sqrt(np.square(small[at].astype(float)).sum())) for at in places if small[at] is not None]
-        ordinary = len(exact) == len(places) and all(1e-18 < norm < 1e18 for norm in exact)
-        assert not ordinary
-    else:
-        assert norms == pytest.approx(expected_norms, rel=1e-4)
+class Pool(torch.nn.Module):
+    """Three parameters and a buffer, to which anything may happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for index in range(3):
+            setattr(self, f"p{index}", torch.nn.Parameter(torch.full((2, 3), float(index))))
+        self.register_buffer("state", torch.arange(3))
+
+    def happens(self, kind: str, what: Any, value: Any) -> None:
+        """One event."""
+        if kind == "values":
+            getattr(self, f"p{what}").data = torch.tensor(value, dtype=torch.float32)
+        elif kind == "buffer":
+            whole = what in (torch.int64, torch.int8, torch.uint16)
+            numbers = [abs(int(each)) % 100 if math.isfinite(each) else 0 for each in value] if whole else value
+            self.state = torch.tensor(numbers, dtype=what)
+        elif kind == "grad":
+            parameter = getattr(self, f"p{what}")
+            parameter.grad = None if value is None else self._gradient(parameter.data, value)
+        elif kind == "frozen":
+            getattr(self, f"p{what}").requires_grad_(value)
+        elif kind == "replaced":
+            setattr(self, f"p{what}", torch.nn.Parameter(torch.ones(2)))
+        elif kind == "tied":
+            self.tied = getattr(self, f"p{what}")
+
+    @staticmethod
+    def _gradient(data: torch.Tensor, value: Any) -> torch.Tensor:
+        if value == "sparse" and data.ndim:
+            return torch.ones_like(data).to_sparse()
+        if isinstance(value, str):
+            return torch.ones(*data.shape, 2)[..., 0]
+        return torch.full_like(data, value[0] if value else 0.0)
+
+
+class Watching:
+    """The sweeps of one collector over a model, compiled or not."""
+
+    def __init__(self, model: Pool, ranged: bool, native: bool) -> None:
+        self._buffers = Buffers()
+        self._variables = Variables(self._buffers, Objects(self._buffers), Modules())
+        needs = Needs(updates=("*",), states=("*",), points=("*",), ranges=ranged)
+        self._changes = changes.Changes(self._buffers, self._variables, needs)
+        if not native:
+            self._changes._compiled = None
+        self._model = model
+
+    def look(self, call: int, forget: bool) -> None:
+        """Sweep everything, as around a step."""
+        if forget:
+            self._changes.forget()
+        self._variables.called(self._model)
+        self._changes.buffers(call, self._model._buffers.values())
+        self._changes.data(call)
+        self._changes.grads(call + 1)
+        self._changes.before_step(call + 2, 1, frozenset())
+        self._changes.after_step(call + 2, 1, frozenset())
+        self._changes.end_step()
+
+    def rows(self, family: str) -> list[tuple[Any, ...]]:
+        """What was seen."""
+        self._changes.write()
+        rows = np.frombuffer(b"".join(self._buffers.drain()[family]), FAMILIES[family].packed)
+        return [tuple(_rounded(value) for value in row) for row in rows.tolist()]
+
+
+@pytest.mark.parametrize("family", ["updates", "states"])
+@given(events=st.lists(_EVENTS, max_size=12), ranged=st.booleans())
+def test_sweeps_are_the_same(family: str, events: list[tuple[str, Any, Any]], ranged: bool) -> None:
+    model = Pool()
+    native, python = (Watching(model, ranged, compiled) for compiled in (True, False))
+    for number, event in enumerate([("nothing", None, None), *events]):
+        model.happens(*event)
+        for watching in (native, python):
+            watching.look(10 * number, event[0] == "forget")
+    assert native.rows(family) == python.rows(family)
+
+
+def test_the_compiled_part_reads_what_lies_on_the_host() -> None:
+    watching = Watching(Pool(), True, True)
+    watching.look(0, False)
+    assert watching._changes._compiled is not None
 
 
 def test_a_reader_sees_what_a_fingerprint_sees_wherever_memory_goes() -> None:
@@ -190,15 +279,6 @@ def test_a_reader_sees_what_a_fingerprint_sees_wherever_memory_goes() -> None:
     assert reader(mixed) == [fingerprint.fingerprint(tensor) for tensor in mixed]
     assert reader([first]) == [fingerprint.fingerprint(first)]
     assert reader([]) == []
-
-
-def test_references_are_followed_to_what_is_left() -> None:
-    kept, lost = torch.ones(1), torch.ones(1)
-    references = [weakref.ref(kept), weakref.ref(lost)]
-    del lost
-    native, python = compiled.NATIVE.referents(references), table._referents_in_python(references)
-    assert native[0] is python[0] is kept
-    assert native[1] is python[1] is None
 
 
 def test_a_structure_changes_with_every_member() -> None:

@@ -1,22 +1,21 @@
 """Sees what changed: compares fingerprints of data and gradients with those last taken, and notes what is new."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.compiled import NATIVE
-from traincheck.collect.fingerprint import NO_GRADIENT, UNSEEN, Floats, Reader
-from traincheck.collect.measures import Measured, Measures, lengths
+from traincheck.collect.fingerprint import LOW, NO_GRADIENT, PLAIN_TYPES, UNSEEN, Floats, Reader, xxh3
+from traincheck.collect.measures import CELL, Measures
 from traincheck.collect.needs import Needs
 from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP, DATA, GRAD, Noted, Replay, Swept
-from traincheck.collect.roster import Integers
-from traincheck.collect.table import Column
+from traincheck.collect.roster import Integers, Roster
+from traincheck.collect.table import Column, Table, Variable
 from traincheck.collect.variables import Variables
-
-_Item = TypeVar("_Item")
 
 
 class _Watched(NamedTuple):
@@ -29,18 +28,16 @@ class _Watched(NamedTuple):
 
 
 class _Sweep(NamedTuple):
-    """What was read of a column within a call.
+    """What is read within a call: tensors, where in the table they stand, and what their fingerprints were.
 
-    Tensors, their fingerprints, the values of those that are small, and where in the table they stand. What is not
-    small is measured at once, or at the end of the step if `later`.
+    What is large is measured at once, or at the end of the step if `later`.
     """
 
     watched: _Watched
     call: int
     tensors: list[Any]
-    seen: list[int]
-    small: list[Any]
-    positions: Sequence[int]
+    positions: Sequence[int] | None  # None for all, in order
+    before: list[int]
     later: bool = False
 
 
@@ -54,7 +51,6 @@ class Changes:
         self._requires = names("requires_grad")
         self._true, self._false = names(values.TRUE), names(values.FALSE)
         self._measures = Measures(names)
-        self._remembers = needs.stored
         self._flag_updates = needs.wants_update("requires_grad")
         self._grad_states = needs.wants_state("grad", "before_step")
         self._data_states = needs.wants_state("data", "after_step")
@@ -65,26 +61,27 @@ class Changes:
         self._replay = Replay(buffers)
         self._chosen: dict[int, tuple[int, Collection[int], dict[int, tuple[Integers, Integers]]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
+        self._compiled = self._sweeper()
         self.write: Callable[[], None] = self._replay.run
         """Lets what was noted become rows."""
 
     def data(self, call: int) -> None:
         """Sweep values and requires_grad."""
+        if self._watches_data and self._compiled is not None and self._did(self._compiled.data(call)):
+            return
         tensors = self._table.tensors()
         for index in self._table.changed_flags(tensors):
             self._flag(index, call)
         if self._watches_data:
             column = self._data.column
-            seen = column.reader(tensors)
-            if seen != column.prints:
-                sweep = _Sweep(self._data, call, tensors, seen, column.reader.small, range(len(seen)))
-                self._compare(sweep, column.prints)
-                column.prints = seen.copy()  # what was noted is still to be read
+            column.prints = self._swept(_Sweep(self._data, call, tensors, None, column.prints), column.reader)
             column.unseen = False
 
     def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
         """Sweep the values of one module's own buffers; what is not small is measured when the step ends."""
         if not self._watches_data:
+            return
+        if self._compiled is not None and self._did(self._compiled.some(call, list(among))):
             return
         prints, find = self._data.column.prints, self._table.find
         known = [(variable.index, tensor) for tensor in among if tensor is not None and (variable := find(tensor))]
@@ -92,26 +89,18 @@ class Changes:
         reader = self._readers.get(indices)
         if reader is None:
             reader = self._readers[indices] = Reader()
-        seen = reader(tensors)
         before = [prints[index] for index in indices]
-        if seen != before:
-            self._compare(_Sweep(self._data, call, tensors, seen, reader.small, indices, True), before)
-            for index, now in zip(indices, seen, strict=True):
-                prints[index] = now
+        seen = self._swept(_Sweep(self._data, call, tensors, indices, before, True), reader)
+        for index, now in zip(indices, seen, strict=True):
+            prints[index] = now
 
     def grads(self, call: int) -> None:
         """Sweep gradients."""
-        if not self._watches_grad:
+        if not self._watches_grad or (self._compiled is not None and self._did(self._compiled.grads(call))):
             return
         column = self._grad.column
         positions, grads = self._table.trained()
-        present = [grad for grad in grads if grad is not None]
-        seen, small = (column.reader(present), column.reader.small) if present else ([], [])
-        if len(present) < len(grads):
-            seen, small = _filled(seen, grads, NO_GRADIENT), _filled(small, grads, None)
-        if seen != column.prints:
-            self._compare(_Sweep(self._grad, call, grads, seen, small, positions), column.prints)
-            column.prints = seen
+        column.prints = self._swept(_Sweep(self._grad, call, grads, positions, column.prints), column.reader)
         column.unseen = False
 
     def before_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
@@ -148,61 +137,84 @@ class Changes:
         self._chosen[optimizer] = self._table.version, held, found
         return found
 
-    def _compare(self, sweep: _Sweep, before: list[int]) -> None:
-        """Note what is new against the fingerprints `before`; the first values of a variable are no update."""
-        places, norms = _news(sweep.seen, before, sweep.small)
-        watched = sweep.watched
-        if norms is not None and not watched.column.unseen:
-            limits = self._measures.limits([sweep.small[place] for place in places]) if watched.ranged else None
-            self._tell(sweep, places, False, Measured(norms, None, limits))
+    def _sweeper(self) -> Any:
+        """What does the same in C where all memory can be read directly: on the host and contiguous; None without it.
+
+        Its methods return True when they have, False when it has to be done here this time, and None when always.
+        """
+        exchange = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+        if NATIVE is None or exchange is None:
+            return None
+        NATIVE.use({each.__name__: each for each in (Column, Roster, Table, Variable)})
+        watched = self._data, self._grad
+        return NATIVE.Sweeper(
+            self._table,
+            self._replay.waiting,
+            self._buffers.counter,
+            Swept,
+            PLAIN_TYPES,
+            xxh3,
+            exchange,
+            (NO_GRADIENT, UNSEEN, LOW),
+            self._measures.words,
+            tuple([each.written for each in watched]),
+            tuple([each.ranged for each in watched]),
+        )
+
+    def _did(self, done: bool | None) -> bool:
+        if done is None:  # where one tensor needs more than a look at its memory, it most often will again
+            self._compiled = None
+        return done is True
+
+    def _swept(self, sweep: _Sweep, reader: Reader) -> list[int]:
+        """Read fingerprints, and note what is new."""
+        seen, small = reader.with_gaps(sweep.tensors)
+        places = [place for place, (now, old) in enumerate(zip(seen, sweep.before, strict=True)) if now != old]
+        if places:
+            self._note(sweep, places, self._measured(sweep, seen, places, small))
+        return seen
+
+    def _measured(self, sweep: _Sweep, seen: list[int], places: list[int], small: Sequence[Floats | None]) -> bytes:
+        """The cells of what is new."""
+        tensors = [sweep.tensors[place] for place in places]
+        positions = places if sweep.positions is None else [sweep.positions[place] for place in places]
+        cells = self._measures.cells(tensors, [seen[place] for place in places], positions)
+        flat = [small[place] for place in places]
+        rest = self._measures.measure(cells, tensors, flat, sweep.watched.ranged, sweep.later)
+        sweep.watched.column.stale.update([positions[place] for place in rest])
+        return cells.tobytes()
+
+    def _note(self, sweep: _Sweep, places: list[int], cells: bytes) -> None:
+        """Note what is new; the first values of a variable are no update."""
+        column = sweep.watched.column
+        if column.unseen:
+            every, first = np.frombuffer(cells, CELL), np.array([sweep.before[place] == UNSEEN for place in places])
+            if first.any():
+                self._tell(sweep, every[first].tobytes(), True)
+            if not first.all():
+                self._tell(sweep, every[~first].tobytes(), False)
         else:
-            if watched.column.unseen:
-                self._note(sweep, [place for place in places if before[place] == UNSEEN], True)
-                places = [place for place in places if before[place] != UNSEEN]
-            self._note(sweep, places, False)
-        if self._remembers and watched is self._data:
+            self._tell(sweep, cells, False)
+        if sweep.watched is self._data:
             for place in places:
-                watched.column.calls[sweep.positions[place]] = sweep.call
+                column.calls[place if sweep.positions is None else sweep.positions[place]] = sweep.call
 
-    def _note(self, sweep: _Sweep, places: list[int], first: bool) -> None:
-        """Measure what is new, by ways that what is small, gone and large takes, and note it all at once."""
-        measures, ranged = self._measures, sweep.watched.ranged
-        small = [place for place in places if sweep.small[place] is not None]
-        gone = [place for place in places if sweep.tensors[place] is None]
-        parts = []
-        if small:
-            parts.append(measures.small([sweep.small[place] for place in small], ranged))
-        if gone:
-            parts.append(measures.nothing(len(gone)))
-        large = [place for place in places if sweep.tensors[place] is not None and sweep.small[place] is None]
-        if large:
-            tensors, seen = [sweep.tensors[place] for place in large], [sweep.seen[place] for place in large]
-            if sweep.later:
-                found, rest = measures.unmeasured(tensors, seen, ranged)
-                sweep.watched.column.stale.update([sweep.positions[large[place]] for place in rest])
-            else:
-                found = measures.large(tensors, seen, ranged)
-            parts.append(found)
-        if parts:
-            self._tell(sweep, small + gone + large, first, measures.together(parts))
-
-    def _tell(self, sweep: _Sweep, places: list[int], first: bool, measured: Measured) -> None:
+    def _tell(self, sweep: _Sweep, cells: bytes, first: bool) -> None:
         watched, roster = sweep.watched, self._table.roster()
         number = NULL
         if watched.written and not first:
-            number = self._buffers.reserve(roster.count(sweep.positions, places))
-        self._replay.note(
-            Swept(roster, watched.number, sweep.call, number, sweep.positions, places, sweep.seen, measured)
-        )
+            number = self._buffers.reserve(roster.count(cells))
+        self._replay.note(Swept(roster, watched.number, sweep.call, number, cells))
 
     def _measure_stale(self) -> None:
         """Measure what was left for the end of the step."""
         column = self._data.column
-        tensors, stale = self._table.tensors(), sorted(column.stale)
+        every, stale = self._table.tensors(), sorted(column.stale)
         column.stale.clear()
-        seen, places = [column.prints[at] for at in stale], list(range(len(stale)))
-        measured = self._measures.large([tensors[at] for at in stale], seen, self._data.ranged)
-        self._replay.note(Swept(self._table.roster(), DATA, NULL, NULL, stale, places, seen, measured))
+        tensors = [every[at] for at in stale]
+        cells = self._measures.cells(tensors, [column.prints[at] for at in stale], stale)
+        self._measures.measure(cells, tensors, [None] * len(stale), self._data.ranged, False)
+        self._replay.note(Swept(self._table.roster(), DATA, NULL, NULL, cells.tobytes()))
 
     def _flag(self, index: int, call: int) -> None:
         if self._flag_updates:
@@ -210,24 +222,3 @@ class Changes:
             before, after = (self._false, self._true) if now else (self._true, self._false)
             for number in self._table.variables[index].ids:
                 self._buffers.add("updates", self._buffers.next_id(), number, call, self._requires, before, after)
-
-
-def _news_in_python(
-    now: list[int], before: list[int], small: list[Floats | None]
-) -> tuple[list[int], list[float] | None]:
-    """Where two lists differ, and the norms there if all is small, finite and not zero."""
-    places = [place for place, (new, old) in enumerate(zip(now, before, strict=True)) if new != old]
-    arrays = [array for place in places if (array := small[place]) is not None]
-    found, ordinary = lengths(arrays)
-    return places, found if ordinary and len(arrays) == len(places) else None
-
-
-_news: Callable[[list[int], list[int], list[Floats | None]], tuple[list[int], list[float] | None]] = (
-    _news_in_python if NATIVE is None else NATIVE.news
-)
-
-
-def _filled(found: list[_Item], grads: list[Any], gap: _Item) -> list[_Item]:
-    """What was found of the gradients that there are, with `gap` where there is none."""
-    rest = iter(found)
-    return [gap if grad is None else next(rest) for grad in grads]

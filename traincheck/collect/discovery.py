@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 
 import torch
 from torch.nn import Module
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 _WRAPPERS = {
     "DistributedDataParallel": "module",
@@ -24,12 +25,20 @@ def unwrap(module: Module) -> Module:
     return module
 
 
+def is_lazy(tensor: torch.Tensor) -> bool:
+    """Whether it is one of a lazy module's, which has no values yet."""
+    return isinstance(tensor, UninitializedParameter | UninitializedBuffer)
+
+
 def named_tensors(module: Module) -> Iterator[tuple[str, str, torch.Tensor]]:
-    """(kind, name, tensor) of every parameter and buffer, with one entry per name of a shared tensor."""
+    """(kind, name, tensor) of every parameter and buffer, with one entry per name of a shared tensor.
+
+    What a lazy module has yet to initialise, in its first forward, has no shape and is left out.
+    """
     for prefix, owner in module.named_modules(remove_duplicate=False):
         for kind, members in (("parameter", owner._parameters), ("buffer", owner._buffers)):
             for name, tensor in members.items():
-                if tensor is not None:
+                if tensor is not None and not is_lazy(tensor):
                     yield kind, f"{prefix}.{name}" if prefix else name, tensor
 
 

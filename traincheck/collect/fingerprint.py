@@ -13,7 +13,6 @@ import torch
 import xxhash
 
 from traincheck import values
-from traincheck.collect.compiled import NATIVE
 
 ABSENT = 0
 """The fingerprint of a tensor that has none: meta, quantised or a wrapper around others."""
@@ -26,12 +25,12 @@ NO_GRADIENT = 3
 UNMEASURED = -1.0
 """The norm of what has none."""
 
-_hash = xxhash.xxh3_64_intdigest
-_PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
+xxh3 = xxhash.xxh3_64_intdigest
+PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _nbytes: Callable[[Any], int] = attrgetter("nbytes")
 _MAX_VIEWS = 4096
-_LOW = 1 << 36
+LOW = 1 << 36
 Floats = npt.NDArray[np.float32]
 _SMALL = 8192
 """Up to so many numbers NumPy measures at a tenth of what torch takes, and in one thread."""
@@ -40,7 +39,7 @@ _SMALL = 8192
 @functools.lru_cache(maxsize=4096)
 def zero_fingerprint(size: int) -> int:
     """The fingerprint of `size` zero bytes."""
-    return _hash(bytes(size)) or 1
+    return xxh3(bytes(size)) or 1
 
 
 @functools.lru_cache(maxsize=4096)
@@ -50,10 +49,10 @@ def _memory(address: int, size: int) -> Any:
 
 def readable(tensor: torch.Tensor) -> bool:
     """Whether the tensor's own memory holds its values: dense, real storage, no subclass around other tensors."""
-    if type(tensor) not in _PLAIN_TYPES or tensor.layout is not torch.strided or tensor.is_meta:
+    if type(tensor) not in PLAIN_TYPES or tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
         return False
     # FSDP frees a storage and keeps the tensors in it, whose addresses are then their offsets from nothing
-    return tensor.data_ptr() > _LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()
+    return tensor.data_ptr() > LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
@@ -61,7 +60,7 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
 
     To read more of a DTensor would take a collective, which all ranks would have to join.
     """
-    if type(tensor) in _PLAIN_TYPES:
+    if type(tensor) in PLAIN_TYPES:
         return tensor
     inner = getattr(tensor, "_local_tensor", None)
     return inner if isinstance(inner, torch.Tensor) else tensor
@@ -81,7 +80,7 @@ def fingerprint(tensor: torch.Tensor) -> int:
     address, size = tensor.data_ptr(), tensor.nbytes
     if address == 0 or size == 0:
         return zero_fingerprint(0)
-    return _hash(_memory(address, size)) or 1
+    return xxh3(_memory(address, size)) or 1
 
 
 class Reader:
@@ -100,16 +99,9 @@ class Reader:
         self._known: dict[tuple[int, int, torch.dtype], tuple[Any, Floats | None]] = {}
         self.small: list[Floats | None] = []
         """Of each of the list just read, its values where NumPy is quicker to read them: never of none; else None."""
-        self._quick: Any = NATIVE and NATIVE.QuickReader(_PLAIN_TYPES, _hash, _view, torch.strided, _data_ptr, _LOW)
 
     def __call__(self, tensors: list[torch.Tensor]) -> list[int]:
         """The fingerprint of each, in order."""
-        if self._quick is not None:
-            quick: list[int] | None = self._quick(tensors)
-            if quick is not None:
-                self.small = self._quick.small
-                return quick
-            self._quick = None  # where one needs more than a look at its memory, it most often will again
         if len(tensors) != self._count:
             self._split(tensors)
         try:
@@ -121,13 +113,25 @@ class Reader:
             self._split(tensors)
             self._look(*self._placed(tensors))
         if not self._slow:
-            return list(map(_hash, self._views))
+            return list(map(xxh3, self._views))
         found = [ABSENT] * len(tensors)
-        for index, seen in zip(self._fast, map(_hash, self._views), strict=True):
+        for index, seen in zip(self._fast, map(xxh3, self._views), strict=True):
             found[index] = seen
         for index in self._slow:
             found[index] = fingerprint(tensors[index])
         return found
+
+    def with_gaps(self, tensors: list[Any]) -> tuple[list[int], list[Floats | None]]:
+        """The fingerprint of each, and the values of what is small; of None it is `NO_GRADIENT`."""
+        present = [tensor for tensor in tensors if tensor is not None]
+        seen = self(present) if present else []
+        if len(present) == len(tensors):
+            return seen, self.small if present else []
+        found, values = iter(seen), iter(self.small)
+        return (
+            [NO_GRADIENT if tensor is None else next(found) for tensor in tensors],
+            [None if tensor is None else next(values) for tensor in tensors],
+        )
 
     def _placed(self, tensors: list[torch.Tensor]) -> tuple[list[torch.Tensor], tuple[list[int], list[int]]]:
         fast = [tensors[index] for index in self._fast] if self._slow else tensors
@@ -179,11 +183,20 @@ def norms(tensors: list[torch.Tensor]) -> list[float]:
     for place, tensor in enumerate(map(local, tensors)):
         if tensor.is_floating_point() and tensor.element_size() > 1 and readable(tensor):  # float8 has no norm
             places.append((place, tensor))
-    if places:
-        with torch.no_grad():
-            measured = torch._foreach_norm([tensor for _, tensor in places])
-        for (place, _), norm in zip(places, measured, strict=True):
-            found[place] = float(norm)
+    for place, norm in _norms_in_float(places):
+        found[place] = norm
+    return found
+
+
+def _norms_in_float(tensors: list[tuple[int, torch.Tensor]]) -> list[tuple[int, float]]:
+    """Norms, with the places they came with; of half precision in the single one, which has room for them."""
+    found: list[tuple[int, float]] = []
+    for halves, dtype in ((False, None), (True, torch.float32)):
+        alike = [(place, tensor) for place, tensor in tensors if (tensor.element_size() == 2) is halves]
+        if alike:
+            with torch.no_grad():
+                measured = torch._foreach_norm([tensor for _, tensor in alike], dtype=dtype)
+            found += [(place, float(norm)) for (place, _), norm in zip(alike, measured, strict=True)]
     return found
 
 
@@ -193,7 +206,7 @@ def _is_fast(tensor: torch.Tensor) -> bool:
 
 def _of_sparse(tensor: torch.Tensor) -> int:
     """The fingerprint of a COO tensor's indices and values; another order of entries is another fingerprint."""
-    if tensor.layout is not torch.sparse_coo or type(tensor) not in _PLAIN_TYPES or tensor.is_meta:
+    if tensor.layout is not torch.sparse_coo or type(tensor) not in PLAIN_TYPES or tensor.is_meta:
         return ABSENT
     inner = tensor.detach()
     return hash((fingerprint(inner._indices()), fingerprint(inner._values()))) & (1 << 63) - 1 or 1
@@ -210,6 +223,9 @@ def measured(tensor: torch.Tensor) -> tuple[int, float, str | None]:
 
 def value_class(tensor: torch.Tensor, seen: int, norm: float) -> str:
     """The class of the values with fingerprint `seen`; without a norm they are taken to be finite."""
+    if tensor.layout is not torch.strided:
+        sparse = tensor.layout is torch.sparse_coo and seen != ABSENT
+        return values.ZERO if sparse and not bool(tensor.detach()._values().any()) else values.NONZERO
     if norm == UNMEASURED:
         return values.ZERO if seen == zero_fingerprint(tensor.nbytes) else values.NONZERO
     if norm == 0.0:  # zeros of either sign, or values whose squares vanish

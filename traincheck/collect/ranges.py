@@ -6,18 +6,14 @@ import math
 import numpy as np
 import torch
 
-from traincheck.collect.buffers import NULL
 from traincheck.collect.fingerprint import Floats, readable
 
-__all__ = ["NO_RANGE", "UNKNOWN", "Extent", "flat_ranges", "nonfinite", "ranges"]
+__all__ = ["NO_RANGE", "Range", "flat_ranges", "nonfinite", "ranges"]
 
 Range = tuple[float, float]
-Extent = tuple[int, float, float]
-"""How many values are not finite, the least and the greatest."""
 
 NO_RANGE: Range = (math.nan, math.nan)
 """The range of what has no least value, or of which nobody asks for one."""
-UNKNOWN: Extent = (NULL, *NO_RANGE)
 
 _WIDENED = (torch.uint16, torch.uint32, torch.uint64)
 

@@ -4,8 +4,7 @@ The training thread only notes what is new. What there was before and what a ste
 array operations over all sweeps since the last time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +13,8 @@ import numpy.typing as npt
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.fingerprint import ABSENT, NO_GRADIENT, UNMEASURED, UNSEEN
-from traincheck.collect.measures import Measured
-from traincheck.collect.ranges import NO_RANGE, UNKNOWN, Extent
+from traincheck.collect.measures import CELL
+from traincheck.collect.ranges import NO_RANGE
 from traincheck.collect.roster import Integers, Roster
 from traincheck.trace.layout import FAMILIES
 
@@ -26,16 +25,11 @@ _ATTRIBUTES = ("data", "grad")
 BEFORE_STEP, AFTER_STEP = range(2)
 
 Table = npt.NDArray[Any]
-_CELL = np.dtype(
-    [("print", "u8"), ("norm", "f8"), ("class", "i4"), ("nonfinite", "i8"), ("minimum", "f8"), ("maximum", "f8")]
-)
-"""What is known of one value of one variable."""
 _EXTENT = ("nonfinite", "minimum", "maximum")
-_FINITE: Extent = (0, *NO_RANGE)
 
 
 class Swept(NamedTuple):
-    """What a sweep found new: the variables at some `places` of `positions`, their fingerprints at those of `seen`.
+    """What a sweep found new: cells, in bytes.
 
     `first` is the id of the first of the updates this makes, one for each name; NULL when it makes none, as
     values that are seen for the first time.
@@ -45,10 +39,7 @@ class Swept(NamedTuple):
     column: int
     call: int
     first: int
-    positions: Sequence[int]
-    places: list[int]
-    seen: list[int]
-    measured: Measured
+    cells: bytes
 
 
 class Noted(NamedTuple):
@@ -71,16 +62,16 @@ class Replay:
 
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
-        self._waiting: list[Event] = []
-        self.note: Callable[[Event], None] = self._waiting.append
+        self.waiting: list[Event] = []
+        self.note: Callable[[Event], None] = self.waiting.append
         self._columns = [_Column(buffers, column) for column in (DATA, GRAD)]
         self._step = 0
         self._states: list[tuple[Integers, Table]] = []  # steps and rows of states, of steps that may not have ended
 
     def run(self) -> None:
         """Write the updates and states that follow from what has been noted."""
-        taken = self._waiting[: len(self._waiting)]
-        del self._waiting[: len(taken)]
+        taken = self.waiting[: len(self.waiting)]
+        del self.waiting[: len(taken)]
         for roster, events in _by_roster(taken):
             self._play(roster, events)
         self._write_states()
@@ -125,11 +116,10 @@ class _Column:
         self._buffers = buffers
         self.number = number
         self._attr = names(_ATTRIBUTES[number])
-        self._nonzero = names(values.NONZERO)
-        unknown = (NO_GRADIENT, UNMEASURED, names(values.NONE)) if number == GRAD else (UNSEEN, UNMEASURED, NULL)
-        self._unknown = np.array((*unknown, *UNKNOWN), _CELL)
+        seen, kind = (NO_GRADIENT, names(values.NONE)) if number == GRAD else (UNSEEN, NULL)
+        self._unknown = np.array((NULL, kind, seen, UNMEASURED, NULL, *NO_RANGE), CELL)
         self._roster = Roster((), ())
-        self._last: Table = np.empty(0, _CELL)
+        self._last: Table = np.empty(0, CELL)
         self._cells = self._last  # by position and time
         self._keys: Integers = np.empty(0, np.int64)
         self._times = 1
@@ -137,13 +127,9 @@ class _Column:
     def play(self, roster: Roster, swept: list[Swept]) -> None:
         """Go through sweeps of the variables of `roster`; writes the updates they make."""
         last = self._carried(roster)
-        counts = [len(sweep.places) for sweep in swept]
-        chosen = [sweep.positions[place] for sweep in swept for place in sweep.places]
-        at: Integers = np.array(chosen, np.int64)
-        new = np.empty(len(at), _CELL)
-        prints = [sweep.seen[place] for sweep in swept for place in sweep.places]
-        new["print"] = np.fromiter(prints, np.uint64, len(prints))
-        self._measure(new, [sweep.measured for sweep in swept])
+        new = np.frombuffer(b"".join([sweep.cells for sweep in swept]), CELL)
+        counts = [len(sweep.cells) // CELL.itemsize for sweep in swept]
+        at = new["position"].astype(np.int64)
         everywhere = np.arange(len(roster))
         positions = np.concatenate([everywhere, at])
         times = np.concatenate([np.zeros(len(roster), np.int64), np.repeat(np.arange(1, len(swept) + 1), counts)])
@@ -181,7 +167,7 @@ class _Column:
         """What is known of the variables of `roster`, which may have others than the last one."""
         if roster is self._roster:
             return self._last
-        found = np.full(len(roster), self._unknown, _CELL)
+        found = np.full(len(roster), self._unknown, CELL)
         _, here, there = np.intersect1d(roster.serials, self._roster.serials, True, return_indices=True)
         found[here] = self._last[there]
         return found
@@ -207,20 +193,6 @@ class _Column:
         rows["before"] = self._cells["class"][places - 1]
         rows["after"] = self._cells["class"][places]
         self._buffers.add_table("updates", rows)
-
-    def _measure(self, new: Table, found: list[Measured]) -> None:
-        """Fill in norms, classes and extents."""
-        new["norm"] = list(chain.from_iterable([measured.norms for measured in found]))
-        new["class"] = self._nonzero
-        new["nonfinite"], new["minimum"], new["maximum"] = _FINITE
-        end = 0
-        for measured in found:
-            begin, end = end, end + len(measured.norms)
-            if measured.classes is not None:
-                new["class"][begin:end] = measured.classes
-            if measured.extents is not None:
-                for name, values in zip(_EXTENT, zip(*measured.extents, strict=True), strict=True):
-                    new[name][begin:end] = values
 
 
 def _by_roster(events: list[Event]) -> Iterator[tuple[Roster, list[Event]]]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from traincheck.collect.measures import CELL
+
 __all__ = ["Integers", "Roster"]
 
 Integers = npt.NDArray[np.int64]
@@ -13,20 +15,25 @@ Integers = npt.NDArray[np.int64]
 class Roster:
     """The variables of one version of the table: a number for each that is never reused, and the ids of its names."""
 
+    __slots__ = ("_counts", "_ids", "_starts", "serials", "tied")
+
     def __init__(self, serials: Sequence[int], ids: Sequence[tuple[int, ...]]) -> None:
         """`serials` ascend; `ids` has a tuple, never empty, for each of them."""
         self.serials: Integers = np.array(serials, np.int64)
         self._counts: Integers = np.array([len(names) for names in ids], np.int64)
         self._starts: Integers = np.cumsum(self._counts) - self._counts
         self._ids: Integers = np.array([number for names in ids for number in names], np.int64)
-        self._tied = len(self._ids) > len(serials)
+        self.tied = self._counts.tolist() if len(self._ids) > len(serials) else None
+        """How many names each has; None when each has one."""
 
     def __len__(self) -> int:
         return len(self.serials)
 
-    def count(self, positions: Sequence[int], places: Sequence[int]) -> int:
-        """How many names the variables have that stand at some places of `positions`."""
-        return int(self._counts[[positions[place] for place in places]].sum()) if self._tied else len(places)
+    def count(self, cells: bytes) -> int:
+        """How many names the variables have that some cells are about."""
+        if self.tied is None:
+            return len(cells) // CELL.itemsize
+        return int(self._counts[np.frombuffer(cells, CELL)["position"]].sum())
 
     def names(self, positions: Integers) -> tuple[Integers, Integers]:
         """The ids of the names at `positions`, and for each the index into `positions` that it belongs to."""

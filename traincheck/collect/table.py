@@ -10,20 +10,11 @@ import numpy as np
 import torch
 
 from traincheck.collect.buffers import NULL
-from traincheck.collect.compiled import NATIVE
 from traincheck.collect.fingerprint import NO_GRADIENT, UNSEEN, Reader
 from traincheck.collect.roster import Integers, Roster
 
 _grad: Callable[[Any], Any] = attrgetter("grad")
 _requires_grad: Callable[[Any], bool] = attrgetter("requires_grad")
-
-
-def _referents_in_python(references: list[weakref.ref[torch.Tensor]]) -> list[Any]:
-    """What they refer to; None for what is gone."""
-    return [reference() for reference in references]
-
-
-_referents = _referents_in_python if NATIVE is None else NATIVE.referents
 
 
 class Column:
@@ -32,6 +23,8 @@ class Column:
     Lists, not arrays: most models have so few variables that an array operation costs more than the comparison.
     `unseen` says whether some fingerprint may be UNSEEN; `stale` are positions whose values are yet to be measured.
     """
+
+    __slots__ = ("calls", "prints", "reader", "stale", "unseen")
 
     def __init__(self) -> None:
         self.prints: list[int] = []
@@ -78,6 +71,11 @@ class Variable:
 class Table:
     """The variables of the process, parameters and buffers; what has died is dropped when it is missed."""
 
+    __slots__ = (
+        "_by_tensor", "_missed", "_parameters", "_references", "_roster", "_serials", "_trained", "data", "deaths",
+        "flags", "grad", "variables", "version",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.variables: list[Variable] = []
         self.data, self.grad = Column(), Column()  # of gradients, those of parameters only
@@ -114,7 +112,7 @@ class Table:
 
     def tensors(self) -> list[Any]:
         """The tensors of all variables, in the table's order."""
-        found = _referents(self._references)
+        found = [reference() for reference in self._references]
         if self._missed:
             self._missed = False
             self._drop([index for index, tensor in enumerate(found) if tensor is not None])
@@ -123,7 +121,7 @@ class Table:
 
     def trained(self) -> tuple[list[int], list[Any]]:
         """The positions of the parameters, and their gradients, None where there is none."""
-        found = _referents(self._parameters)
+        found = [reference() for reference in self._parameters]
         if self._missed:
             tensors = self.tensors()
             found = [tensors[index] for index in self._trained]

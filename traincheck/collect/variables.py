@@ -1,6 +1,7 @@
 """The tensors that training is about: parameters and buffers under their names, and what optimizers hold."""
 
 import weakref
+from itertools import chain
 
 import torch
 from torch.nn import Module
@@ -8,7 +9,7 @@ from torch.optim import Optimizer
 
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.compiled import NATIVE
-from traincheck.collect.discovery import Modules, named_tensors, unwrap
+from traincheck.collect.discovery import Modules, is_lazy, named_tensors, unwrap
 from traincheck.collect.fingerprint import UNSEEN
 from traincheck.collect.objects import Objects
 from traincheck.collect.summaries import dtype_name, shape_text
@@ -33,7 +34,8 @@ class _Root:
     def remember(self, module: Module, deaths: int) -> None:
         """Note every member of every part; `deaths` counts the variables that have died so far."""
         self._parts = [weakref.ref(part) for part in module.modules()]
-        self._members = _structure(self._parts)
+        lazy = any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers()))
+        self._members = None if lazy else _structure(self._parts)  # they will be others without looking so
         self._deaths = deaths
 
     def unchanged(self, deaths: int) -> bool:
@@ -126,7 +128,8 @@ class Variables:
 
     def optimized(self, optimizer: Optimizer) -> None:
         """An optimizer was built or given parameters: find the modules it trains, and note what it holds."""
-        params = [param for group in optimizer.param_groups for param in group["params"]]
+        groups = [[p for p in group["params"] if not is_lazy(p)] for group in optimizer.param_groups]
+        params = list(chain.from_iterable(groups))
         for module in self._modules.roots({id(param) for param in params}):
             root = self._roots.get(id(module))
             if root is None or root.module() is not module or not root.unchanged(self.table.deaths):
@@ -134,8 +137,8 @@ class Variables:
         owner = self._objects.number(optimizer)
         if owner not in self.optimizers:
             self.optimizers[owner] = weakref.ref(optimizer, lambda _: self.optimizers.pop(owner, None))
-        for index, group in enumerate(optimizer.param_groups):
-            for position, param in enumerate(group["params"]):
+        for index, group in enumerate(groups):
+            for position, param in enumerate(group):
                 variable = self.find(param) or self._new(
                     param, "parameter", f"{_PLACEHOLDER}.{index}.{position}", owner, False
                 )

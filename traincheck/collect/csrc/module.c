@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { INTERFACE = 2 }; /* to be raised with every change of what Python sees, here and in compiled.py */
+enum { INTERFACE = 3 }; /* to be raised with every change of what Python sees, here and in compiled.py */
 
 #define DEFINE_SLOT(class, slot) Py_ssize_t class##_##slot##_at;
 SLOTS(DEFINE_SLOT)
@@ -17,7 +17,9 @@ WORDS(DEFINE_WORD)
 static int find_slot(PyObject *classes, const char *class, const char *slot, Py_ssize_t *at)
 {
     PyObject *type = PyDict_GetItemString(classes, class);
-    PyObject *member = type == NULL ? NULL : PyObject_GetAttrString(type, slot);
+    if (type == NULL)
+        return 0;
+    PyObject *member = PyObject_GetAttrString(type, slot);
     if (member == NULL || !Py_IS_TYPE(member, &PyMemberDescr_Type)) {
         Py_XDECREF(member);
         PyErr_Format(PyExc_TypeError, "%s has no slot %s", class, slot);
@@ -28,7 +30,7 @@ static int find_slot(PyObject *classes, const char *class, const char *slot, Py_
     return 0;
 }
 
-/* use(classes): from now on work on objects of these classes, given by name. */
+/* use(classes): from now on work on objects of these classes too, given by name. */
 static PyObject *use(PyObject *module, PyObject *classes)
 {
 #define FIND_SLOT(class, slot)                                                                                         \
@@ -72,12 +74,9 @@ PyTypeObject StateType = {
 };
 
 static PyMethodDef functions[] = {
-    {"use", use, METH_O, "Work on objects of these classes, given by name."},
+    {"use", use, METH_O, "Work on objects of these classes too, given by name."},
     {"structure", (PyCFunction)(void (*)(void))structure, METH_FASTCALL,
      "A number that is another when some of these objects (by weak reference) has got other members in some tables."},
-    {"news", (PyCFunction)(void (*)(void))news, METH_FASTCALL,
-     "Where two lists of integers differ, and the norms of the arrays there, if all are ordinary."},
-    {"referents", referents, METH_O, "What some weak references refer to."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -98,7 +97,7 @@ PyMODINIT_FUNC PyInit__native(void)
 #undef INTERN_WORD
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (PyModule_AddType(module, &StateType) < 0 || PyModule_AddType(module, &RecorderType) < 0
-                           || PyModule_AddType(module, &QuickReaderType) < 0))
+                           || PyModule_AddType(module, &SweeperType) < 0))
         Py_CLEAR(module);
     if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", INTERFACE) < 0)
         Py_CLEAR(module);

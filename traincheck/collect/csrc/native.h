@@ -13,11 +13,16 @@
 #define SLOTS(X)                                                                                                       \
     X(Api, args) X(Api, gives) X(Api, group) X(Api, hashed) X(Api, linked) X(Api, names) X(Api, number) X(Api, only)   \
     X(Api, _picks) X(Api, results) X(Api, takes) X(Api, users) X(Api, wanted)                                          \
+    X(Column, calls) X(Column, prints)                                                                                 \
     X(Gate, open)                                                                                                      \
     X(Open, api) X(Open, args) X(Open, contexts) X(Open, enter) X(Open, in_forward) X(Open, parent) X(Open, passing)   \
     X(Open, receiver) X(Open, site) X(Open, stage) X(Open, time) X(Open, training)                                     \
+    X(Roster, tied)                                                                                                    \
     X(SetTable, known)                                                                                                 \
+    X(Table, _by_tensor) X(Table, data) X(Table, flags) X(Table, grad) X(Table, _parameters) X(Table, _references)     \
+    X(Table, _trained)                                                                                                 \
     X(Thread, autocast) X(Thread, busy) X(Thread, number) X(Thread, stack)                                             \
+    X(Variable, index) X(Variable, tensor)                                                                             \
     X(Watch, after) X(Watch, always) X(Watch, api) X(Watch, before) X(Watch, begins) X(Watch, by_class)                \
     X(Watch, forward) X(Watch, frequent) X(Watch, group) X(Watch, hashed) X(Watch, identify) X(Watch, linked)          \
     X(Watch, structural) X(Watch, told)
@@ -32,8 +37,8 @@ SLOTS(DECLARE_SLOT)
 /* Attributes, methods and functions by name. */
 #define WORDS(X)                                                                                                       \
     X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(bind) X(device) X(dtype) X(fail)         \
-    X(is_contiguous) X(is_cpu) X(layout) X(leave_raised) X(link) X(nbytes) X(new_thread) X(number) X(pick)  \
-    X(shape) X(started) X(training) X(waits)
+    X(grad) X(is_cpu) X(leave_raised) X(link) X(new_thread) X(number) X(pick)              \
+    X(requires_grad) X(roster) X(shape) X(started) X(training) X(waits)
 
 #define DECLARE_WORD(word) extern PyObject *word##_word;
 WORDS(DECLARE_WORD)
@@ -123,9 +128,7 @@ PyObject *find_context(State *, PyObject *training, PyObject *autocast);
 PyObject *find_number(State *, PyObject *thing);
 
 PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count);
-PyObject *news(PyObject *module, PyObject *const *args, Py_ssize_t count);
-PyObject *referents(PyObject *module, PyObject *references);
 
-extern PyTypeObject StateType, RecorderType, QuickReaderType;
+extern PyTypeObject StateType, RecorderType, SweeperType;
 
 #endif

@@ -1,0 +1,100 @@
+"""Tensors of every kind: half precision, sparse, quantised, lazy, without memory; each followed as far as it goes."""
+
+import pytest
+
+from tests.collect.running import collect
+from traincheck.collect.compiled import PURE
+from traincheck.facts import Facts
+
+SCRIPT = """
+import warnings
+
+warnings.simplefilter("ignore")
+
+class Kinds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(10, 4, sparse=True)
+        self.late = nn.LazyLinear(1)
+        self.conv = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+        self.phase = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+        self.brain = nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
+        self.short = nn.Parameter(torch.ones(3, dtype=torch.float16))
+        self.long = nn.Parameter(torch.ones(3, dtype=torch.float64))
+        self.transposed = nn.Parameter(torch.ones(2, 3).t())
+        self.empty = nn.Parameter(torch.empty(0, 3))
+        self.nowhere = nn.Parameter(torch.empty(2, device="meta"))
+        self.register_buffer("eighth", torch.ones(3).to(torch.float8_e4m3fn))
+        self.register_buffer("entries", torch.eye(3).to_sparse())
+        self.register_buffer("rows", torch.eye(3).to_sparse_csr())
+        self.register_buffer("expanded", torch.ones(1).expand(4))
+        self.register_buffer("quantised", torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+    def forward(self, words, image):
+        self.count += 1
+        self.eighth.copy_(self.eighth.float() * 1.5)
+        total = self.late(self.words(words)).mean() + self.conv(image).mean()
+        for parameter in (self.brain, self.short, self.long, self.transposed):
+            total = total + (parameter.float() ** 2).sum()
+        return total + (self.phase * self.phase.conj()).real.sum()
+
+model = Kinds()
+words, image = torch.tensor([1, 2, 1]), torch.ones(1, 3, 2, 2)
+model(words, image)
+optimizer = torch.optim.SGD([each for each in model.parameters() if not each.is_meta], lr=0.1)
+for step in range(3):
+    optimizer.zero_grad()
+    model(words, image).backward()
+    optimizer.step()
+"""
+TRAINED = [
+    "brain", "conv.bias", "conv.weight", "late.bias", "late.weight", "long", "phase", "short", "transposed",
+    "words.weight",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["compiled", "python"])
+def facts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "python":
+            patch.setenv(PURE, "1")
+        return collect(tmp_path_factory.mktemp(request.param), SCRIPT)
+
+
+def updated(facts: Facts, attr: str, after: str) -> list[str]:
+    """Names of what got another value of some class in the second step."""
+    names = {row["id"]: row["name"] for row in facts.table("variable").to_pylist()}
+    return sorted(
+        names[row["variable"]]
+        for row in facts.table("update").to_pylist()
+        if (row["attr"], row["after"], row["step"]) == (attr, after, 1)
+    )
+
+
+def test_values_of_every_kind_are_seen_to_change(facts: Facts) -> None:
+    assert updated(facts, "data", "nonzero") == sorted([*TRAINED, "count", "eighth"])
+
+
+def test_gradients_of_every_kind_are_seen_to_come_and_go(facts: Facts) -> None:
+    assert updated(facts, "grad", "nonzero") == TRAINED
+    assert updated(facts, "grad", "none") == TRAINED
+
+
+def test_norms_are_taken_where_there_is_one(facts: Facts) -> None:
+    names = {row["id"]: row["name"] for row in facts.table("variable").to_pylist()}
+    norms = {
+        names[row["variable"]]: row["norm"]
+        for row in facts.table("state").to_pylist()
+        if (row["attr"], row["point"], row["step"]) == ("grad", "before_step", 1)
+    }
+    assert norms["brain"] == pytest.approx(norms["long"], rel=1e-2)
+    assert norms["short"] == pytest.approx(norms["long"], rel=1e-2)
+    assert norms["words.weight"] is norms["phase"] is None
+
+
+def test_a_lazy_module_is_known_by_the_shapes_it_gets(facts: Facts) -> None:
+    shapes = {row["name"]: row["shape"] for row in facts.table("variable").to_pylist()}
+    assert (shapes["late.weight"], shapes["late.bias"]) == ("[1, 4]", "[1]")
+    held = {row["variable"] for row in facts.table("holds").to_pylist()}
+    late = {row["id"] for row in facts.table("variable").to_pylist() if row["name"].startswith("late.")}
+    assert late <= held

@@ -1,0 +1,217 @@
+/* What a tensor's memory holds: where it is, and norms, ranges and counts of its values. */
+
+#include "dlpack.h"
+#include <math.h>
+#include <string.h>
+
+enum { HOST = 1 };                                                  /* device types */
+enum { SIGNED, UNSIGNED, FLOAT, BFLOAT = 4, BOOLEAN = 6 };          /* kinds of values */
+enum { PROTOCOL = 1, DESCRIBE = 3 };                                /* major version; place among the functions */
+
+typedef struct {
+    uint32_t major, minor;
+    void *earlier;
+    void *functions[5];
+} Exchange;
+
+/* torch's function that describes tensors; NULL with an error when it has none that we know. */
+DescribeTensor find_description(PyObject *exchange)
+{
+    Exchange *found = PyCapsule_GetPointer(exchange, "dlpack_exchange_api");
+    if (found == NULL)
+        return NULL;
+    if (found->major != PROTOCOL || found->functions[DESCRIBE] == NULL) {
+        PyErr_Format(PyExc_ValueError, "DLPack %u is not known here", found->major);
+        return NULL;
+    }
+    return (DescribeTensor)found->functions[DESCRIBE];
+}
+
+/* Whether a tensor has its values in contiguous memory of the host, and where. Addresses up to `low` are none. */
+int locate(const Described *told, unsigned long long low, Memory *memory)
+{
+    int64_t count = 1;
+    for (int at = told->dimensions - 1; at >= 0; at--) {
+        if (told->strides != NULL && told->shape[at] != 1 && told->strides[at] != count && count > 0) {
+            int64_t rest = 1; /* strides do not matter where there is nothing */
+            for (int other = at; other >= 0; other--)
+                rest *= told->shape[other];
+            if (rest * count != 0)
+                return 0;
+        }
+        count *= told->shape[at];
+    }
+    memory->size = (Py_ssize_t)(count * (told->bits / 8) * told->lanes);
+    memory->values = memory->size ? (const char *)told->data + told->offset : "";
+    memory->kind = told->kind;
+    memory->bits = told->bits;
+    return told->device_type == HOST && told->bits % 8 == 0 && (!memory->size || (uintptr_t)told->data > low);
+}
+
+enum { LANES = 16, BLOCK = 4096 }; /* how many sums side by side, and after how many values they are added up */
+
+/* Sums of squares in the values' own type, side by side so that the compiler finds vector instructions for them. */
+#define DEFINE_SQUARES(type)                                                                                           \
+    static double squares_of_##type(const type *values, Py_ssize_t count)                                              \
+    {                                                                                                                  \
+        double sum = 0;                                                                                                \
+        for (Py_ssize_t begin = 0; begin < count; begin += BLOCK) {                                                    \
+            Py_ssize_t end = count - begin < BLOCK ? count : begin + BLOCK, at = begin;                                \
+            type lanes[LANES] = {0};                                                                                   \
+            for (; at + LANES <= end; at += LANES)                                                                     \
+                for (int lane = 0; lane < LANES; lane++)                                                               \
+                    lanes[lane] += values[at + lane] * values[at + lane];                                              \
+            for (int lane = 0; lane < LANES; lane++)                                                                   \
+                sum += lanes[lane];                                                                                    \
+            for (; at < end; at++)                                                                                     \
+                sum += (double)(values[at] * values[at]);                                                              \
+        }                                                                                                              \
+        return sum;                                                                                                    \
+    }                                                                                                                  \
+                                                                                                                       \
+    static void range_of_##type(const type *values, Py_ssize_t count, Extent *extent)                                  \
+    {                                                                                                                  \
+        type least[LANES], greatest[LANES];                                                                            \
+        for (int lane = 0; lane < LANES; lane++) {                                                                     \
+            least[lane] = (type)INFINITY;                                                                              \
+            greatest[lane] = (type)-INFINITY;                                                                          \
+        }                                                                                                              \
+        Py_ssize_t at = 0;                                                                                             \
+        for (; at + LANES <= count; at += LANES)                                                                       \
+            for (int lane = 0; lane < LANES; lane++) { /* NaN is neither less nor greater */                           \
+                type value = values[at + lane];                                                                        \
+                least[lane] = value < least[lane] ? value : least[lane];                                               \
+                greatest[lane] = value > greatest[lane] ? value : greatest[lane];                                      \
+            }                                                                                                          \
+        for (; at < count; at++) {                                                                                     \
+            least[0] = values[at] < least[0] ? values[at] : least[0];                                                  \
+            greatest[0] = values[at] > greatest[0] ? values[at] : greatest[0];                                         \
+        }                                                                                                              \
+        for (int lane = 0; lane < LANES; lane++) {                                                                     \
+            extent->minimum = least[lane] < extent->minimum ? least[lane] : extent->minimum;                           \
+            extent->maximum = greatest[lane] > extent->maximum ? greatest[lane] : extent->maximum;                     \
+        }                                                                                                              \
+    }                                                                                                                  \
+                                                                                                                       \
+    static void add_##type(const type *values, Py_ssize_t count, int ranged, Extent *extent)                           \
+    {                                                                                                                  \
+        double squares = squares_of_##type(values, count);                                                             \
+        extent->squares += squares;                                                                                    \
+        extent->any |= squares > 0.0;                                                                                  \
+        if (!(squares > 0.0 && squares < INFINITY)) /* nothing, or more than squares can tell */                       \
+            for (Py_ssize_t at = 0; at < count; at++) {                                                                \
+                extent->nonfinite += !isfinite(values[at]);                                                            \
+                extent->any |= values[at] != 0;                                                                        \
+            }                                                                                                          \
+        if (ranged)                                                                                                    \
+            range_of_##type(values, count, extent);                                                                    \
+    }
+
+DEFINE_SQUARES(float)
+DEFINE_SQUARES(double)
+
+static float of_bfloat(uint16_t bits)
+{
+    uint32_t wide = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &wide, sizeof value);
+    return value;
+}
+
+static float of_half(uint16_t bits)
+{
+    uint32_t wide = (uint32_t)(bits & 0x7fff) << 13;
+    int special = (bits & 0x7c00) == 0x7c00; /* infinite or NaN */
+    float value;
+    wide |= special ? 0x7f800000u : 0;
+    memcpy(&value, &wide, sizeof value);
+    if (!special)
+        value *= 0x1p112f; /* the exponents' zeros lie that far apart */
+    return bits & 0x8000 ? -value : value;
+}
+
+static void add_short(const Memory *memory, int ranged, Extent *extent)
+{
+    const uint16_t *values = memory->values;
+    Py_ssize_t count = memory->size / 2;
+    float wide[1024];
+    while (count > 0) {
+        Py_ssize_t part = count < 1024 ? count : 1024;
+        for (Py_ssize_t at = 0; at < part; at++)
+            wide[at] = memory->kind == BFLOAT ? of_bfloat(values[at]) : of_half(values[at]);
+        add_float(wide, part, ranged, extent);
+        values += part;
+        count -= part;
+    }
+}
+
+/* Measures floating-point values; 0 when they are of another kind. */
+int measure_extent(const Memory *memory, int ranged, Extent *extent)
+{
+    *extent = (Extent){.minimum = INFINITY, .maximum = -INFINITY};
+    if (memory->kind == FLOAT && memory->bits == 32)
+        add_float(memory->values, memory->size / 4, ranged, extent);
+    else if (memory->kind == FLOAT && memory->bits == 64)
+        add_double(memory->values, memory->size / 8, ranged, extent);
+    else if ((memory->kind == FLOAT || memory->kind == BFLOAT) && memory->bits == 16)
+        add_short(memory, ranged, extent);
+    else
+        return 0;
+    if (extent->minimum > extent->maximum) /* nothing but NaN, or nobody asked */
+        extent->minimum = extent->maximum = NAN;
+    return 1;
+}
+
+#define DEFINE_COUNT(type)                                                                                             \
+    static void count_##type(const type *values, Py_ssize_t count, Extent *extent)                                     \
+    {                                                                                                                  \
+        type least = count ? values[0] : 0, greatest = least;                                                          \
+        for (Py_ssize_t at = 1; at < count; at++) {                                                                    \
+            least = values[at] < least ? values[at] : least;                                                           \
+            greatest = values[at] > greatest ? values[at] : greatest;                                                  \
+        }                                                                                                              \
+        extent->any = least != 0 || greatest != 0;                                                                     \
+        if (count) {                                                                                                   \
+            extent->minimum = (double)least;                                                                           \
+            extent->maximum = (double)greatest;                                                                        \
+        }                                                                                                              \
+    }
+
+DEFINE_COUNT(int8_t)
+DEFINE_COUNT(int16_t)
+DEFINE_COUNT(int32_t)
+DEFINE_COUNT(int64_t)
+DEFINE_COUNT(uint8_t)
+DEFINE_COUNT(uint16_t)
+DEFINE_COUNT(uint32_t)
+DEFINE_COUNT(uint64_t)
+
+#define COUNT(type) count_##type(memory->values, memory->size / (Py_ssize_t)sizeof(type), extent)
+
+/* The same of integers and truth values. */
+int count_extent(const Memory *memory, int ranged, Extent *extent)
+{
+    *extent = (Extent){.minimum = NAN, .maximum = NAN};
+    int negative = memory->kind == SIGNED;
+    if (!negative && memory->kind != UNSIGNED && memory->kind != BOOLEAN)
+        return 0;
+    switch (memory->bits) {
+    case 8:
+        negative ? COUNT(int8_t) : COUNT(uint8_t);
+        break;
+    case 16:
+        negative ? COUNT(int16_t) : COUNT(uint16_t);
+        break;
+    case 32:
+        negative ? COUNT(int32_t) : COUNT(uint32_t);
+        break;
+    case 64:
+        negative ? COUNT(int64_t) : COUNT(uint64_t);
+        break;
+    default:
+        return 0;
+    }
+    if (!ranged)
+        extent->minimum = extent->maximum = NAN;
+    return 1;
+}

@@ -1,0 +1,363 @@
+/* Sweeps over the variables: what Changes does in Python, where all memory can be read directly. */
+
+#include "dlpack.h"
+#include "native.h"
+#include <math.h>
+#include <stddef.h>
+
+enum { DATA, GRAD, COLUMNS }; /* as in replay.py */
+
+/* A tensor to be read: which of the column's fingerprints is its, and at which position of the table it stands. */
+typedef struct {
+    PyObject *tensor; /* None for a gradient that is not there */
+    Py_ssize_t place, position;
+    PyObject *seen; /* its fingerprint, if that is another than before */
+} Item;
+
+/* A row of the type CELL in measures.py. */
+typedef struct {
+    int32_t position, class;
+    uint64_t print;
+    double norm;
+    int64_t nonfinite;
+    double minimum, maximum;
+} Cell;
+
+_Static_assert(sizeof(Cell) == 48, "the rows of measures.py have no gaps");
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *table, *waiting, *counter; /* the variables, notes that wait, and what numbers updates */
+    PyObject *swept, *plain, *hash;      /* the type of notes, types whose own memory holds their values, xxh3 */
+    DescribeTensor describe;             /* of torch */
+    unsigned long long gap, unseen, low; /* fingerprints of None and of what was never read; addresses up to here are none */
+    int none, zero, nonzero, nonfinite;  /* words for classes */
+    int written[COLUMNS], ranged[COLUMNS];
+    int busy;
+    Item *items; /* room that is kept from one sweep to the next, as is that for cells, of which there are twice as many */
+    Cell *cells;
+    Py_ssize_t room, count;
+} Sweeper;
+
+enum { FAILED = -1, UNFIT, DONE, LATER }; /* LATER: not this time */
+
+#define UNMEASURED (-1.0)
+
+static int make_room(Sweeper *self, Py_ssize_t count)
+{
+    if (count <= self->room)
+        return DONE;
+    Item *items = PyMem_Realloc(self->items, count * sizeof(Item));
+    self->items = items == NULL ? self->items : items;
+    Cell *cells = PyMem_Realloc(self->cells, 2 * count * sizeof(Cell));
+    self->cells = cells == NULL ? self->cells : cells;
+    if (items == NULL || cells == NULL) {
+        PyErr_NoMemory();
+        return FAILED;
+    }
+    self->room = count;
+    return DONE;
+}
+
+/* One more tensor to be read; takes the reference. */
+static void add_item(Sweeper *self, PyObject *tensor, Py_ssize_t place, Py_ssize_t position)
+{
+    self->items[self->count++] = (Item){.tensor = tensor, .place = place, .position = position};
+}
+
+static int gather_data(Sweeper *self)
+{
+    PyObject *references = SLOT(self->table, Table__references), *flags = SLOT(self->table, Table_flags);
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
+        PyObject *tensor = Py_NewRef(PyWeakref_GET_OBJECT(PyList_GET_ITEM(references, at)));
+        add_item(self, tensor, at, at);
+        PyObject *flag = tensor == Py_None ? NULL : PyObject_GetAttr(tensor, requires_grad_word);
+        Py_XDECREF(flag); /* True and False outlive this */
+        if (flag == NULL)
+            return tensor == Py_None ? LATER : FAILED;
+        if (at >= PyList_GET_SIZE(flags) || flag != PyList_GET_ITEM(flags, at))
+            return LATER;
+    }
+    return DONE;
+}
+
+static int gather_gradients(Sweeper *self)
+{
+    PyObject *references = SLOT(self->table, Table__parameters), *positions = SLOT(self->table, Table__trained);
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
+        PyObject *tensor = Py_NewRef(PyWeakref_GET_OBJECT(PyList_GET_ITEM(references, at)));
+        PyObject *gradient = tensor == Py_None ? NULL : PyObject_GetAttr(tensor, grad_word);
+        Py_DECREF(tensor);
+        if (gradient == NULL)
+            return tensor == Py_None ? LATER : FAILED;
+        add_item(self, gradient, at, PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)));
+    }
+    return DONE;
+}
+
+/* Those of some values that are variables. */
+static int gather_some(Sweeper *self, PyObject *tensors)
+{
+    PyObject *known = SLOT(self->table, Table__by_tensor);
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(tensors); at++) {
+        PyObject *tensor = PyList_GET_ITEM(tensors, at), *id = PyLong_FromVoidPtr(tensor);
+        PyObject *variable = id == NULL ? NULL : PyDict_GetItemWithError(known, id);
+        Py_XDECREF(id);
+        if (variable == NULL && PyErr_Occurred())
+            return FAILED;
+        if (variable != NULL && PyWeakref_GET_OBJECT(SLOT(variable, Variable_tensor)) == tensor) {
+            Py_ssize_t index = PyLong_AsSsize_t(SLOT(variable, Variable_index));
+            add_item(self, Py_NewRef(tensor), index, index);
+        }
+    }
+    return DONE;
+}
+
+static PyObject *hash_of(Sweeper *self, const Memory *memory)
+{
+    PyObject *view = PyMemoryView_FromMemory((char *)memory->values, memory->size, PyBUF_READ);
+    PyObject *found = view == NULL ? NULL : PyObject_CallOneArg(self->hash, view);
+    Py_XDECREF(view);
+    return found;
+}
+
+static int find_memory(Sweeper *self, PyObject *tensor, Memory *memory)
+{
+    if (!PySequence_Contains(self->plain, (PyObject *)Py_TYPE(tensor)))
+        return UNFIT;
+    Described told;
+    if (self->describe(tensor, &told) != 0) { /* sparse, meta or quantised */
+        if (!PyErr_ExceptionMatches(PyExc_RuntimeError) && !PyErr_ExceptionMatches(PyExc_BufferError))
+            return FAILED;
+        PyErr_Clear();
+        return UNFIT;
+    }
+    return locate(&told, self->low, memory) ? DONE : UNFIT;
+}
+
+/* Fills in what there is to know of values, but for position and fingerprint. */
+static int measure(Sweeper *self, const Memory *memory, int ranged, Cell *cell)
+{
+    Extent extent;
+    int counted = count_extent(memory, ranged, &extent);
+    if (!counted && !measure_extent(memory, ranged, &extent))
+        return UNFIT;
+    cell->norm = counted ? UNMEASURED : sqrt(extent.squares);
+    cell->nonfinite = extent.nonfinite;
+    cell->minimum = extent.minimum;
+    cell->maximum = extent.maximum;
+    cell->class = extent.nonfinite ? self->nonfinite : extent.any ? self->nonzero : self->zero;
+    return DONE;
+}
+
+static int measure_absent(Sweeper *self, Cell *cell)
+{
+    cell->class = self->none;
+    cell->norm = UNMEASURED;
+    cell->nonfinite = NONE_ID;
+    cell->minimum = cell->maximum = Py_NAN;
+    return DONE;
+}
+
+/* Cells of what changed, from the front, and of what was never read before, from the back of the room. */
+typedef struct {
+    PyObject *prints;
+    Cell *changed, *first;
+    Py_ssize_t changes, firsts;
+    int ranged;
+} Found;
+
+static int read_item(Sweeper *self, Item *item, Found *found)
+{
+    Memory memory;
+    int gone = item->tensor == Py_None, fit = gone ? DONE : find_memory(self, item->tensor, &memory);
+    if (fit != DONE)
+        return fit;
+    if (item->place >= PyList_GET_SIZE(found->prints))
+        return LATER;
+    PyObject *seen = gone ? PyLong_FromUnsignedLongLong(self->gap) : hash_of(self, &memory);
+    PyObject *before = PyList_GET_ITEM(found->prints, item->place);
+    int same = seen == NULL ? -1 : PyObject_RichCompareBool(seen, before, Py_EQ);
+    if (same != 0) {
+        Py_XDECREF(seen);
+        return same < 0 ? FAILED : DONE;
+    }
+    item->seen = seen;
+    int first = PyLong_AsUnsignedLongLong(before) == self->unseen;
+    Cell *cell = first ? found->first - ++found->firsts : found->changed + found->changes++;
+    cell->position = (int32_t)item->position;
+    cell->print = PyLong_AsUnsignedLongLong(seen);
+    if (PyErr_Occurred())
+        return FAILED;
+    return gone ? measure_absent(self, cell) : measure(self, &memory, found->ranged, cell);
+}
+
+/* As many numbers as the updates of some cells take, one for each name of a variable: the first of them. */
+static PyObject *take_numbers(Sweeper *self, PyObject *roster, const Cell *cells, Py_ssize_t count)
+{
+    PyObject *names = SLOT(roster, Roster_tied), *first = NULL; /* how many names each has, or None: one each */
+    for (Py_ssize_t at = 0; at < count; at++) {
+        long taken = names == Py_None ? 1 : PyLong_AsLong(PyList_GET_ITEM(names, cells[at].position));
+        for (; taken > 0; taken--) {
+            PyObject *number = PyIter_Next(self->counter);
+            if (number == NULL) {
+                Py_XDECREF(first);
+                return NULL;
+            }
+            if (first == NULL)
+                first = number;
+            else
+                Py_DECREF(number);
+        }
+    }
+    return first;
+}
+
+/* Adds a note of the type Swept; `number` is that of its first update. */
+static int note(Sweeper *self, PyObject *roster, PyObject *column, PyObject *call, PyObject *number, const Cell *cells,
+                Py_ssize_t count)
+{
+    PyObject *rows = PyBytes_FromStringAndSize((const char *)cells, count * (Py_ssize_t)sizeof(Cell));
+    PyObject *swept = rows == NULL || number == NULL ? NULL : PyType_GenericAlloc((PyTypeObject *)self->swept, 5);
+    if (swept != NULL) {
+        PyTuple_SET_ITEM(swept, 0, Py_NewRef(roster));
+        PyTuple_SET_ITEM(swept, 1, Py_NewRef(column));
+        PyTuple_SET_ITEM(swept, 2, Py_NewRef(call));
+        PyTuple_SET_ITEM(swept, 3, Py_NewRef(number));
+        PyTuple_SET_ITEM(swept, 4, Py_NewRef(rows));
+    }
+    int failed = swept == NULL || PyList_Append(self->waiting, swept) < 0;
+    Py_XDECREF(rows);
+    Py_XDECREF(swept);
+    return failed ? FAILED : DONE;
+}
+
+/* All was read: keeps what is new, and notes it. */
+static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
+{
+    PyObject *calls = SLOT(SLOT(self->table, Table_data), Column_calls);
+    for (Item *item = self->items; item < self->items + self->count; item++)
+        if (item->seen != NULL) {
+            PyList_SetItem(found->prints, item->place, item->seen);
+            item->seen = NULL;
+            if (column == DATA)
+                PyList_SetItem(calls, item->place, Py_NewRef(call));
+        }
+    PyObject *roster = PyObject_CallMethodNoArgs(self->table, roster_word);
+    PyObject *number = PyLong_FromLong(column), *none = PyLong_FromLong(NONE_ID);
+    int done = roster == NULL || number == NULL || none == NULL ? FAILED : DONE;
+    if (done == DONE && found->firsts)
+        done = note(self, roster, number, call, none, found->first - found->firsts, found->firsts);
+    if (done == DONE && found->changes) {
+        PyObject *updates = self->written[column] ? take_numbers(self, roster, found->changed, found->changes) : Py_NewRef(none);
+        done = note(self, roster, number, call, updates, found->changed, found->changes);
+        Py_XDECREF(updates);
+    }
+    Py_XDECREF(roster);
+    Py_XDECREF(number);
+    Py_XDECREF(none);
+    return done;
+}
+
+/* Reads what was gathered, and lets go of it. */
+static int sweep(Sweeper *self, int fit, int column, PyObject *call)
+{
+    PyObject *watched = column == DATA ? SLOT(self->table, Table_data) : SLOT(self->table, Table_grad);
+    Found found = {SLOT(watched, Column_prints), self->cells, self->cells + 2 * self->room, 0, 0, self->ranged[column]};
+    for (Py_ssize_t at = 0; fit == DONE && at < self->count; at++)
+        fit = read_item(self, &self->items[at], &found);
+    if (fit == DONE && found.changes + found.firsts)
+        fit = commit(self, column, call, &found);
+    for (Item *item = self->items; item < self->items + self->count; item++) {
+        Py_DECREF(item->tensor);
+        Py_XDECREF(item->seen);
+    }
+    self->busy = 0;
+    return fit;
+}
+
+/* Whether there is room for so many tensors, and nobody else at it. */
+static int begin(Sweeper *self, Py_ssize_t count)
+{
+    if (self->busy)
+        return LATER;
+    self->count = 0;
+    self->busy = make_room(self, count) == DONE;
+    return self->busy ? DONE : FAILED;
+}
+
+/* True when all was done; False when it must be done in Python this time, None when always. */
+static PyObject *told(int fit)
+{
+    return fit == FAILED ? NULL : fit == UNFIT ? Py_NewRef(Py_None) : PyBool_FromLong(fit == DONE);
+}
+
+static PyObject *sweep_data(PyObject *object, PyObject *call)
+{
+    Sweeper *self = (Sweeper *)object;
+    int fit = begin(self, PyList_GET_SIZE(SLOT(self->table, Table__references)));
+    return told(fit == DONE ? sweep(self, gather_data(self), DATA, call) : fit);
+}
+
+static PyObject *sweep_gradients(PyObject *object, PyObject *call)
+{
+    Sweeper *self = (Sweeper *)object;
+    int fit = begin(self, PyList_GET_SIZE(SLOT(self->table, Table__parameters)));
+    return told(fit == DONE ? sweep(self, gather_gradients(self), GRAD, call) : fit);
+}
+
+static PyObject *sweep_some(PyObject *object, PyObject *args)
+{
+    Sweeper *self = (Sweeper *)object;
+    PyObject *call, *tensors;
+    if (!PyArg_ParseTuple(args, "OO!", &call, &PyList_Type, &tensors))
+        return NULL;
+    int fit = begin(self, PyList_GET_SIZE(tensors));
+    return told(fit == DONE ? sweep(self, gather_some(self, tensors), DATA, call) : fit);
+}
+
+/* Sweeper(table, waiting, counter, swept, plain, hash, exchange, (gap, unseen, low), (none, zero, nonzero, nonfinite),
+   (whether updates are written: data, gradients), (whether ranges are wanted: data, gradients)) */
+static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    Sweeper *self = (Sweeper *)type->tp_alloc(type, 0);
+    PyObject *exchange;
+    if (self == NULL)
+        return NULL;
+    int fine = PyArg_ParseTuple(args, "OO!OOOOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
+                                &self->counter, &self->swept, &self->plain, &self->hash, &exchange, &self->gap,
+                                &self->unseen, &self->low, &self->none, &self->zero, &self->nonzero, &self->nonfinite,
+                                &self->written[DATA], &self->written[GRAD], &self->ranged[DATA], &self->ranged[GRAD]);
+    for (PyObject **part = &self->table; part <= &self->hash; part++)
+        Py_XINCREF(*part);
+    if (!fine || (self->describe = find_description(exchange)) == NULL)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static void free_sweeper(PyObject *object)
+{
+    Sweeper *self = (Sweeper *)object;
+    for (PyObject **part = &self->table; part <= &self->hash; part++)
+        Py_XDECREF(*part);
+    PyMem_Free(self->items);
+    PyMem_Free(self->cells);
+    Py_TYPE(object)->tp_free(object);
+}
+
+static PyMethodDef methods[] = {
+    {"data", sweep_data, METH_O, "Sweep values and requires_grad within a call."},
+    {"grads", sweep_gradients, METH_O, "Sweep gradients within a call."},
+    {"some", sweep_some, METH_VARARGS, "Sweep the values of some tensors within a call."},
+    {NULL, NULL, 0, NULL},
+};
+
+PyTypeObject SweeperType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "traincheck.collect._native.Sweeper",
+    .tp_doc = "Sees what changed, and notes it, where all memory can be read directly.",
+    .tp_basicsize = sizeof(Sweeper),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_methods = methods,
+    .tp_new = make_sweeper,
+    .tp_dealloc = free_sweeper,
+};
