@@ -265,6 +265,18 @@ def test_the_compiled_part_reads_what_lies_on_the_host() -> None:
     assert watching._changes._compiled is not None
 
 
+def test_low_addresses_are_told_from_offsets_into_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "LOW", 1 << 63)  # as where the heap lies low
+    model, flat = Pool(), torch.ones(100_000)
+    model.p0.data = flat[50:60]
+    watching = Watching(model, True, True)
+    watching.look(0, False)
+    assert watching._changes._compiled is not None
+    flat.untyped_storage().resize_(0)
+    watching.look(10, False)
+    assert watching._changes._compiled is None
+
+
 def test_a_reader_sees_what_a_fingerprint_sees_wherever_memory_goes() -> None:
     reader = fingerprint.Reader()
     first, second = torch.arange(6.0), torch.arange(4)

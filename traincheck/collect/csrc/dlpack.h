@@ -37,7 +37,7 @@ typedef struct {
 } Extent;
 
 DescribeTensor find_description(PyObject *exchange);
-int locate(const Described *, unsigned long long low, Memory *);
+int locate(const Described *, Memory *);
 int measure_extent(const Memory *, int ranged, Extent *);
 int count_extent(const Memory *, int ranged, Extent *);
 

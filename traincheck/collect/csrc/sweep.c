@@ -30,7 +30,7 @@ typedef struct {
     PyObject *table, *waiting, *counter; /* the variables, notes that wait, and what numbers updates */
     PyObject *swept, *plain, *hash;      /* the type of notes, types whose own memory holds their values, xxh3 */
     DescribeTensor describe;             /* of torch */
-    unsigned long long gap, unseen, low; /* fingerprints of None and of what was never read; addresses up to here are none */
+    unsigned long long gap, unseen, low; /* fingerprints of None and of what was never read; higher addresses are real */
     int none, zero, nonzero, nonfinite;  /* words for classes */
     int written[COLUMNS], ranged[COLUMNS];
     int busy;
@@ -121,6 +121,17 @@ static PyObject *hash_of(Sweeper *self, const Memory *memory)
     return found;
 }
 
+/* Whether an address is more than an offset: FSDP frees a storage and keeps the tensors in it. */
+static int owns_memory(PyObject *tensor, const Described *told)
+{
+    PyObject *offset = PyObject_CallMethodNoArgs(tensor, storage_offset_word);
+    unsigned long long elements = offset == NULL ? 0 : PyLong_AsUnsignedLongLong(offset);
+    Py_XDECREF(offset);
+    if (PyErr_Occurred())
+        return FAILED;
+    return elements * told->bits / 8 == (uintptr_t)told->data + told->offset ? UNFIT : DONE;
+}
+
 static int find_memory(Sweeper *self, PyObject *tensor, Memory *memory)
 {
     if (!PySequence_Contains(self->plain, (PyObject *)Py_TYPE(tensor)))
@@ -132,7 +143,9 @@ static int find_memory(Sweeper *self, PyObject *tensor, Memory *memory)
         PyErr_Clear();
         return UNFIT;
     }
-    return locate(&told, self->low, memory) ? DONE : UNFIT;
+    if (!locate(&told, memory))
+        return UNFIT;
+    return !memory->size || (uintptr_t)memory->values > self->low ? DONE : owns_memory(tensor, &told);
 }
 
 /* Fills in what there is to know of values, but for position and fingerprint. */
