@@ -48,21 +48,30 @@ int locate(const Described *told, Memory *memory)
     return told->device_type == HOST && told->bits % 8 == 0 && (!memory->size || told->data != NULL);
 }
 
-enum { LANES = 16, BLOCK = 4096 }; /* how many sums side by side, and after how many values they are added up */
+enum { WIDTH = 16, SIDE = 4, BLOCK = 4096 }; /* bytes in a vector, vectors side by side, values summed up at a time */
 
-/* Sums of squares in the values' own type, side by side so that the compiler finds vector instructions for them. */
+/* Of two vectors, the values of one where a comparison held and of the other elsewhere. */
+#define WHERE(mask, one, other)                                                                                        \
+    ((__typeof__(one))(((mask) & (__typeof__(mask))(one)) | (~(mask) & (__typeof__(mask))(other))))
+
+/* Sums of squares are taken in the values' own type. Vectors are those that GCC and Clang know. */
 #define DEFINE_SQUARES(type)                                                                                           \
+    typedef type Lanes_##type __attribute__((vector_size(WIDTH)));                                                     \
+                                                                                                                       \
     static double squares_of_##type(const type *values, Py_ssize_t count)                                              \
     {                                                                                                                  \
+        enum { LANES = WIDTH / sizeof(type), STRIDE = LANES * SIDE };                                                  \
         double sum = 0;                                                                                                \
         for (Py_ssize_t begin = 0; begin < count; begin += BLOCK) {                                                    \
             Py_ssize_t end = count - begin < BLOCK ? count : begin + BLOCK, at = begin;                                \
-            type lanes[LANES] = {0};                                                                                   \
-            for (; at + LANES <= end; at += LANES)                                                                     \
-                for (int lane = 0; lane < LANES; lane++)                                                               \
-                    lanes[lane] += values[at + lane] * values[at + lane];                                              \
-            for (int lane = 0; lane < LANES; lane++)                                                                   \
-                sum += lanes[lane];                                                                                    \
+            Lanes_##type sums[SIDE] = {{0}}, part[SIDE];                                                               \
+            for (; at + STRIDE <= end; at += STRIDE) {                                                                 \
+                memcpy(part, values + at, sizeof part);                                                                \
+                for (int side = 0; side < SIDE; side++)                                                                \
+                    sums[side] += part[side] * part[side];                                                             \
+            }                                                                                                          \
+            for (int lane = 0; lane < STRIDE; lane++)                                                                  \
+                sum += sums[lane / LANES][lane % LANES];                                                               \
             for (; at < end; at++)                                                                                     \
                 sum += (double)(values[at] * values[at]);                                                              \
         }                                                                                                              \
@@ -71,25 +80,28 @@ enum { LANES = 16, BLOCK = 4096 }; /* how many sums side by side, and after how 
                                                                                                                        \
     static void range_of_##type(const type *values, Py_ssize_t count, Extent *extent)                                  \
     {                                                                                                                  \
-        type least[LANES], greatest[LANES];                                                                            \
-        for (int lane = 0; lane < LANES; lane++) {                                                                     \
-            least[lane] = (type)INFINITY;                                                                              \
-            greatest[lane] = (type)-INFINITY;                                                                          \
-        }                                                                                                              \
+        enum { LANES = WIDTH / sizeof(type), STRIDE = LANES * SIDE };                                                  \
+        Lanes_##type least[SIDE], greatest[SIDE], part[SIDE];                                                          \
         Py_ssize_t at = 0;                                                                                             \
-        for (; at + LANES <= count; at += LANES)                                                                       \
-            for (int lane = 0; lane < LANES; lane++) { /* NaN is neither less nor greater */                           \
-                type value = values[at + lane];                                                                        \
-                least[lane] = value < least[lane] ? value : least[lane];                                               \
-                greatest[lane] = value > greatest[lane] ? value : greatest[lane];                                      \
-            }                                                                                                          \
-        for (; at < count; at++) {                                                                                     \
-            least[0] = values[at] < least[0] ? values[at] : least[0];                                                  \
-            greatest[0] = values[at] > greatest[0] ? values[at] : greatest[0];                                         \
+        for (int lane = 0; lane < STRIDE; lane++) {                                                                    \
+            least[lane / LANES][lane % LANES] = (type)INFINITY;                                                        \
+            greatest[lane / LANES][lane % LANES] = (type)-INFINITY;                                                    \
         }                                                                                                              \
-        for (int lane = 0; lane < LANES; lane++) {                                                                     \
-            extent->minimum = least[lane] < extent->minimum ? least[lane] : extent->minimum;                           \
-            extent->maximum = greatest[lane] > extent->maximum ? greatest[lane] : extent->maximum;                     \
+        for (; at + STRIDE <= count; at += STRIDE) { /* NaN is neither less nor greater */                             \
+            memcpy(part, values + at, sizeof part);                                                                    \
+            for (int side = 0; side < SIDE; side++) {                                                                  \
+                least[side] = WHERE(part[side] < least[side], part[side], least[side]);                                \
+                greatest[side] = WHERE(part[side] > greatest[side], part[side], greatest[side]);                       \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (; at < count; at++) {                                                                                     \
+            least[0][0] = values[at] < least[0][0] ? values[at] : least[0][0];                                         \
+            greatest[0][0] = values[at] > greatest[0][0] ? values[at] : greatest[0][0];                                \
+        }                                                                                                              \
+        for (int lane = 0; lane < STRIDE; lane++) {                                                                    \
+            type low = least[lane / LANES][lane % LANES], high = greatest[lane / LANES][lane % LANES];                 \
+            extent->minimum = low < extent->minimum ? low : extent->minimum;                                           \
+            extent->maximum = high > extent->maximum ? high : extent->maximum;                                         \
         }                                                                                                              \
     }                                                                                                                  \
                                                                                                                        \
