@@ -63,7 +63,7 @@ def kill_one(folder: Path, run: int, chance: random.Random) -> tuple[str, Seen]:
     """Start a run, kill one of its processes, wait for the others: what was done, and the calls just before."""
     with start(folder, run) as running:
         try:
-            moment = chance.uniform(2.0, 16.0)
+            moment = chance.uniform(3.0, 11.0)
             time.sleep(moment)
             victim = chance.choice([running.pid, *traced(folder / "trace")])
             if (folder / "trace").exists():

@@ -11,6 +11,7 @@ from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.compiled import NATIVE
 from traincheck.collect.fingerprint import LOW, NO_GRADIENT, PLAIN_TYPES, UNSEEN, Floats, Reader, xxh3
 from traincheck.collect.measures import CELL, Measures
+from traincheck.collect.mirror import mirrored
 from traincheck.collect.needs import Needs
 from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP, DATA, GRAD, Noted, Replay, Swept
 from traincheck.collect.roster import Integers, Roster
@@ -62,12 +63,13 @@ class Changes:
         self._chosen: dict[int, tuple[int, Collection[int], dict[int, tuple[Integers, Integers]]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
         self._compiled = self._sweeper()
+        self._mirrored, self._unfit = [False, False], [False, False]  # of data and gradients
         self.write: Callable[[], None] = self._replay.run
         """Lets what was noted become rows."""
 
     def data(self, call: int) -> None:
         """Sweep values and requires_grad."""
-        if self._watches_data and self._compiled is not None and self._did(self._compiled.data(call)):
+        if self._watches_data and self._did(DATA, "data", self._table.tensors, call):
             return
         tensors = self._table.tensors()
         for index in self._table.changed_flags(tensors):
@@ -81,10 +83,11 @@ class Changes:
         """Sweep the values of one module's own buffers; what is not small is measured when the step ends."""
         if not self._watches_data:
             return
-        if self._compiled is not None and self._did(self._compiled.some(call, list(among))):
+        present = [tensor for tensor in among if tensor is not None]
+        if self._did(DATA, "some", lambda: present, call, present):
             return
         prints, find = self._data.column.prints, self._table.find
-        known = [(variable.index, tensor) for tensor in among if tensor is not None and (variable := find(tensor))]
+        known = [(variable.index, tensor) for tensor in present if (variable := find(tensor))]
         indices, tensors = tuple([index for index, _ in known]), [tensor for _, tensor in known]
         reader = self._readers.get(indices)
         if reader is None:
@@ -96,10 +99,10 @@ class Changes:
 
     def grads(self, call: int) -> None:
         """Sweep gradients."""
-        if not self._watches_grad or (self._compiled is not None and self._did(self._compiled.grads(call))):
+        if not self._watches_grad or self._did(GRAD, "grads", self._table.gradients, call):
             return
         column = self._grad.column
-        positions, grads = self._table.trained()
+        grads, positions = self._table.gradients(), self._table.trained
         column.prints = self._swept(_Sweep(self._grad, call, grads, positions, column.prints), column.reader)
         column.unseen = False
 
@@ -138,9 +141,10 @@ class Changes:
         return found
 
     def _sweeper(self) -> Any:
-        """What does the same in C where all memory can be read directly: on the host and contiguous; None without it.
+        """What does the same in C where all memory can be read directly, on the host and contiguous; None without it.
 
-        Its methods return True when they have, False when it has to be done here this time, and None when always.
+        Its methods return True when they have, False when it has to be done here this time, and None when a tensor
+        cannot be read or measured so. They may be given stand-ins for all tensors, on the host.
         """
         exchange = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
         if NATIVE is None or exchange is None:
@@ -161,9 +165,18 @@ class Changes:
             tuple([each.ranged for each in watched]),
         )
 
-    def _did(self, done: bool | None) -> bool:
+    def _did(self, kind: int, sweep: str, tensors: Callable[[], list[Any]], call: int, *more: Any) -> bool:
+        """Whether the compiled part did it: on memory as it is, or on copies where some is on another device."""
+        if self._compiled is None or self._unfit[kind]:
+            return False
+        method, done = getattr(self._compiled, sweep), None
+        if not self._mirrored[kind]:
+            done = method(call, None, *more)
         if done is None:  # where one tensor needs more than a look at its memory, it most often will again
-            self._compiled = None
+            self._mirrored[kind] = True
+            copies = mirrored(tensors())
+            done = None if copies is None else method(call, copies, *more)
+            self._unfit[kind] = done is None
         return done is True
 
     def _swept(self, sweep: _Sweep, reader: Reader) -> list[int]:

@@ -72,8 +72,8 @@ class Table:
     """The variables of the process, parameters and buffers; what has died is dropped when it is missed."""
 
     __slots__ = (
-        "_by_tensor", "_missed", "_parameters", "_references", "_roster", "_serials", "_trained", "data", "deaths",
-        "flags", "grad", "variables", "version",
+        "_by_tensor", "_missed", "_parameters", "_references", "_roster", "_serials", "data", "deaths",
+        "flags", "grad", "trained", "variables", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Table:
         self._by_tensor: dict[int, Variable] = {}
         self._references: list[weakref.ref[torch.Tensor]] = []
         self._missed = False
-        self._trained: list[int] = []  # positions of what may have a gradient
+        self.trained: list[int] = []  # positions of what may have a gradient, as in `grad`
         self._parameters: list[weakref.ref[torch.Tensor]] = []  # what stands there
         self._serials = itertools.count()
         self._roster = -1, Roster((), ())  # as of a version
@@ -105,7 +105,7 @@ class Table:
         self.data.append(UNSEEN)
         if kind != "buffer":
             self.grad.append(UNSEEN if tensor.grad is not None else NO_GRADIENT)
-            self._trained.append(variable.index)
+            self.trained.append(variable.index)
             self._parameters.append(variable.tensor)
         self.version += 1
         return variable
@@ -119,13 +119,13 @@ class Table:
             found = [tensor for tensor in found if tensor is not None]
         return found
 
-    def trained(self) -> tuple[list[int], list[Any]]:
-        """The positions of the parameters, and their gradients, None where there is none."""
+    def gradients(self) -> list[Any]:
+        """The gradients of the parameters, None where there is none."""
         found = [reference() for reference in self._parameters]
         if self._missed:
             tensors = self.tensors()
-            found = [tensors[index] for index in self._trained]
-        return self._trained, list(map(_grad, found))
+            found = [tensors[index] for index in self.trained]
+        return list(map(_grad, found))
 
     def changed_flags(self, tensors: list[Any]) -> list[int]:
         """The positions of variables whose requires_grad is another than when this was last asked."""
@@ -165,11 +165,11 @@ class Table:
         self._references = [variable.tensor for variable in self.variables]
         self.data.keep(alive)
         living = set(alive)
-        self.grad.keep([place for place, index in enumerate(self._trained) if index in living])
+        self.grad.keep([place for place, index in enumerate(self.trained) if index in living])
         for index, variable in enumerate(self.variables):
             variable.index = index
-        self._trained = [variable.index for variable in self.variables if variable.kind != "buffer"]
-        self._parameters = [self._references[index] for index in self._trained]
+        self.trained = [variable.index for variable in self.variables if variable.kind != "buffer"]
+        self._parameters = [self._references[index] for index in self.trained]
         kept = set(map(id, self.variables))
         self._by_tensor = {at: variable for at, variable in self._by_tensor.items() if id(variable) in kept}
         self.version += 1

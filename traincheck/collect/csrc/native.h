@@ -20,7 +20,7 @@
     X(Roster, tied)                                                                                                    \
     X(SetTable, known)                                                                                                 \
     X(Table, _by_tensor) X(Table, data) X(Table, flags) X(Table, grad) X(Table, _parameters) X(Table, _references)     \
-    X(Table, _trained)                                                                                                 \
+    X(Table, trained)                                                                                                 \
     X(Thread, autocast) X(Thread, busy) X(Thread, number) X(Thread, stack)                                             \
     X(Variable, index) X(Variable, tensor)                                                                             \
     X(Watch, after) X(Watch, always) X(Watch, api) X(Watch, before) X(Watch, begins) X(Watch, by_class)                \

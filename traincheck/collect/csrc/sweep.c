@@ -65,38 +65,47 @@ static void add_item(Sweeper *self, PyObject *tensor, Py_ssize_t place, Py_ssize
     self->items[self->count++] = (Item){.tensor = tensor, .place = place, .position = position};
 }
 
-static int gather_data(Sweeper *self)
+/* What is read in place of a tensor: takes its reference. `stand_ins` are None where tensors stand for themselves. */
+static PyObject *stand_in(PyObject *tensor, PyObject *stand_ins, Py_ssize_t at)
+{
+    if (stand_ins == Py_None)
+        return tensor;
+    Py_DECREF(tensor);
+    return Py_NewRef(PyList_GET_ITEM(stand_ins, at));
+}
+
+static int gather_data(Sweeper *self, PyObject *stand_ins)
 {
     PyObject *references = SLOT(self->table, Table__references), *flags = SLOT(self->table, Table_flags);
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
         PyObject *tensor = Py_NewRef(PyWeakref_GET_OBJECT(PyList_GET_ITEM(references, at)));
-        add_item(self, tensor, at, at);
         PyObject *flag = tensor == Py_None ? NULL : PyObject_GetAttr(tensor, requires_grad_word);
         Py_XDECREF(flag); /* True and False outlive this */
+        add_item(self, stand_in(tensor, stand_ins, at), at, at);
         if (flag == NULL)
-            return tensor == Py_None ? LATER : FAILED;
+            return PyErr_Occurred() ? FAILED : LATER;
         if (at >= PyList_GET_SIZE(flags) || flag != PyList_GET_ITEM(flags, at))
             return LATER;
     }
     return DONE;
 }
 
-static int gather_gradients(Sweeper *self)
+static int gather_gradients(Sweeper *self, PyObject *stand_ins)
 {
-    PyObject *references = SLOT(self->table, Table__parameters), *positions = SLOT(self->table, Table__trained);
+    PyObject *references = SLOT(self->table, Table__parameters), *positions = SLOT(self->table, Table_trained);
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
         PyObject *tensor = Py_NewRef(PyWeakref_GET_OBJECT(PyList_GET_ITEM(references, at)));
         PyObject *gradient = tensor == Py_None ? NULL : PyObject_GetAttr(tensor, grad_word);
         Py_DECREF(tensor);
         if (gradient == NULL)
-            return tensor == Py_None ? LATER : FAILED;
-        add_item(self, gradient, at, PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)));
+            return PyErr_Occurred() ? FAILED : LATER;
+        add_item(self, stand_in(gradient, stand_ins, at), at, PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)));
     }
     return DONE;
 }
 
 /* Those of some values that are variables. */
-static int gather_some(Sweeper *self, PyObject *tensors)
+static int gather_some(Sweeper *self, PyObject *tensors, PyObject *stand_ins)
 {
     PyObject *known = SLOT(self->table, Table__by_tensor);
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(tensors); at++) {
@@ -107,7 +116,7 @@ static int gather_some(Sweeper *self, PyObject *tensors)
             return FAILED;
         if (variable != NULL && PyWeakref_GET_OBJECT(SLOT(variable, Variable_tensor)) == tensor) {
             Py_ssize_t index = PyLong_AsSsize_t(SLOT(variable, Variable_index));
-            add_item(self, Py_NewRef(tensor), index, index);
+            add_item(self, stand_in(Py_NewRef(tensor), stand_ins, at), index, index);
         }
     }
     return DONE;
@@ -289,44 +298,53 @@ static int sweep(Sweeper *self, int fit, int column, PyObject *call)
     return fit;
 }
 
-/* Whether there is room for so many tensors, and nobody else at it. */
-static int begin(Sweeper *self, Py_ssize_t count)
+/* Whether there is room for so many tensors, as many stand-ins, and nobody else at it. */
+static int begin(Sweeper *self, Py_ssize_t count, PyObject *stand_ins)
 {
-    if (self->busy)
+    if (self->busy || (stand_ins != Py_None && (!PyList_Check(stand_ins) || PyList_GET_SIZE(stand_ins) != count)))
         return LATER;
     self->count = 0;
     self->busy = make_room(self, count) == DONE;
     return self->busy ? DONE : FAILED;
 }
 
-/* True when all was done; False when it must be done in Python this time, None when always. */
+/* True when all was done; False when it must be done in Python this time, None when some memory cannot be read here. */
 static PyObject *told(int fit)
 {
     return fit == FAILED ? NULL : fit == UNFIT ? Py_NewRef(Py_None) : PyBool_FromLong(fit == DONE);
 }
 
-static PyObject *sweep_data(PyObject *object, PyObject *call)
+/* data(call, stand_ins) */
+static PyObject *sweep_data(PyObject *object, PyObject *args)
 {
     Sweeper *self = (Sweeper *)object;
-    int fit = begin(self, PyList_GET_SIZE(SLOT(self->table, Table__references)));
-    return told(fit == DONE ? sweep(self, gather_data(self), DATA, call) : fit);
+    PyObject *call, *stand_ins;
+    if (!PyArg_ParseTuple(args, "OO", &call, &stand_ins))
+        return NULL;
+    int fit = begin(self, PyList_GET_SIZE(SLOT(self->table, Table__references)), stand_ins);
+    return told(fit == DONE ? sweep(self, gather_data(self, stand_ins), DATA, call) : fit);
 }
 
-static PyObject *sweep_gradients(PyObject *object, PyObject *call)
+/* grads(call, stand_ins) */
+static PyObject *sweep_gradients(PyObject *object, PyObject *args)
 {
     Sweeper *self = (Sweeper *)object;
-    int fit = begin(self, PyList_GET_SIZE(SLOT(self->table, Table__parameters)));
-    return told(fit == DONE ? sweep(self, gather_gradients(self), GRAD, call) : fit);
+    PyObject *call, *stand_ins;
+    if (!PyArg_ParseTuple(args, "OO", &call, &stand_ins))
+        return NULL;
+    int fit = begin(self, PyList_GET_SIZE(SLOT(self->table, Table__parameters)), stand_ins);
+    return told(fit == DONE ? sweep(self, gather_gradients(self, stand_ins), GRAD, call) : fit);
 }
 
+/* some(call, stand_ins, tensors) */
 static PyObject *sweep_some(PyObject *object, PyObject *args)
 {
     Sweeper *self = (Sweeper *)object;
-    PyObject *call, *tensors;
-    if (!PyArg_ParseTuple(args, "OO!", &call, &PyList_Type, &tensors))
+    PyObject *call, *stand_ins, *tensors;
+    if (!PyArg_ParseTuple(args, "OOO!", &call, &stand_ins, &PyList_Type, &tensors))
         return NULL;
-    int fit = begin(self, PyList_GET_SIZE(tensors));
-    return told(fit == DONE ? sweep(self, gather_some(self, tensors), DATA, call) : fit);
+    int fit = begin(self, PyList_GET_SIZE(tensors), stand_ins);
+    return told(fit == DONE ? sweep(self, gather_some(self, tensors, stand_ins), DATA, call) : fit);
 }
 
 /* Sweeper(table, waiting, counter, swept, plain, hash, exchange, (gap, unseen, low), (none, zero, nonzero, nonfinite),
@@ -359,8 +377,8 @@ static void free_sweeper(PyObject *object)
 }
 
 static PyMethodDef methods[] = {
-    {"data", sweep_data, METH_O, "Sweep values and requires_grad within a call."},
-    {"grads", sweep_gradients, METH_O, "Sweep gradients within a call."},
+    {"data", sweep_data, METH_VARARGS, "Sweep values and requires_grad within a call."},
+    {"grads", sweep_gradients, METH_VARARGS, "Sweep gradients within a call."},
     {"some", sweep_some, METH_VARARGS, "Sweep the values of some tensors within a call."},
     {NULL, NULL, 0, NULL},
 };

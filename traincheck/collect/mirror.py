@@ -1,0 +1,73 @@
+"""Brings tensors to contiguous memory of the host, in as few transfers as possible: each makes the host wait."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+from traincheck.collect.fingerprint import LOW, PLAIN_TYPES, readable
+
+__all__ = ["mirrored"]
+
+_MOST = 1 << 24
+"""Bytes of a transfer, and so of the device's memory that it takes; a tensor that has more goes alone."""
+
+_Kind = tuple[torch.device, torch.dtype]
+
+
+def mirrored(tensors: Sequence[Any]) -> list[Any] | None:
+    """The tensors, or copies with the same values where they are not contiguous on the host; None stays None.
+
+    None for all when one of them has no memory that can be read.
+    """
+    found = list(tensors)
+    remote: dict[_Kind, list[int]] = {}
+    for place, tensor in enumerate(tensors):
+        if tensor is None:
+            continue
+        if not (_is_plainly_remote(tensor) or readable(tensor)):
+            return None
+        if tensor.is_cpu:
+            found[place] = tensor if tensor.is_contiguous() else tensor.detach().contiguous()
+        else:
+            remote.setdefault((tensor.device, tensor.dtype), []).append(place)
+    with torch.no_grad():
+        for alike in remote.values():
+            for places in _transfers(tensors, alike):
+                for place, copy in zip(places, _fetched([tensors[place] for place in places]), strict=True):
+                    found[place] = copy
+    return found
+
+
+def _is_plainly_remote(tensor: torch.Tensor) -> bool:
+    """Whether it is readable, on a GPU: in fewer looks than `readable` takes."""
+    if not tensor.is_cuda or type(tensor) not in PLAIN_TYPES or tensor.is_quantized:
+        return False
+    try:
+        return tensor.data_ptr() > LOW
+    except RuntimeError:  # sparse
+        return False
+
+
+def _transfers(tensors: Sequence[torch.Tensor], places: list[int]) -> Iterator[list[int]]:
+    """Places in portions of about as many bytes as a transfer may have."""
+    portion, size = list[int](), 0
+    for place in places:
+        more = tensors[place].nbytes
+        if portion and size + more > _MOST:
+            yield portion
+            portion, size = [], 0
+        portion.append(place)
+        size += more
+    yield portion
+
+
+def _fetched(tensors: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+    if len(tensors) == 1:
+        return [tensors[0].contiguous().cpu()]
+    copies: Sequence[torch.Tensor] = _unflatten_dense_tensors(  # type: ignore[no-untyped-call]
+        _flatten_dense_tensors(tensors).cpu(),  # type: ignore[no-untyped-call]
+        tensors,
+    )
+    return copies
