@@ -75,6 +75,9 @@ def kill_one(folder: Path, run: int, chance: random.Random) -> tuple[str, Seen]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
+            for rank in traced(folder / "trace"):  # torchrun's are in groups of their own
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rank, signal.SIGKILL)
     what = "the starter" if victim == running.pid else "a process with a trace"
     return f"{what} after {moment:.1f} s", calls(folder / "before") if (folder / "before").exists() else set()
 

@@ -1,5 +1,7 @@
 """Tensors of every kind: half precision, sparse, quantised, lazy, without memory; each followed as far as it goes."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.collect.running import collect
@@ -98,3 +100,39 @@ def test_a_lazy_module_is_known_by_the_shapes_it_gets(facts: Facts) -> None:
     held = {row["variable"] for row in facts.table("holds").to_pylist()}
     late = {row["id"] for row in facts.table("variable").to_pylist() if row["name"].startswith("late.")}
     assert late <= held
+
+
+def test_an_optimizer_built_before_a_lazy_module_is_known_to_hold_what_it_becomes(tmp_path: Path) -> None:
+    body = """
+    model = nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(3):
+        optimizer.zero_grad()
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+    """
+    facts = collect(tmp_path, body)
+    held = {row["variable"] for row in facts.table("holds").to_pylist()}
+    names = {row["name"] for row in facts.table("variable").to_pylist() if row["id"] in held}
+    assert names == {"0.weight", "0.bias", "1.weight", "1.bias"}
+
+
+def test_a_sparse_buffer_may_change_in_a_forward(tmp_path: Path) -> None:
+    body = """
+    class Sparse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2))
+            self.register_buffer("entries", torch.eye(2).to_sparse())
+        def forward(self, x):
+            self.entries.mul_(2)
+            return (self.weight * x).sum()
+    model = Sparse()
+    with torch.no_grad():
+        model(torch.ones(2))
+    for step in range(2):
+        model(torch.ones(2)).backward()
+    """
+    facts = collect(tmp_path, body)
+    names = {row["id"]: row["name"] for row in facts.table("variable").to_pylist()}
+    assert "entries" in {names[row["variable"]] for row in facts.table("update").to_pylist()}

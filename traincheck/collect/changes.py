@@ -1,6 +1,8 @@
 """Sees what changed: compares fingerprints of data and gradients with those last taken, and notes what is new."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from threading import current_thread, get_ident
+from threading import enumerate as enumerate_threads
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.compiled import NATIVE
-from traincheck.collect.fingerprint import LOW, NO_GRADIENT, PLAIN_TYPES, UNSEEN, Floats, Reader, xxh3
+from traincheck.collect.fingerprint import LOW, NO_GRADIENT, PLAIN_TYPES, UNSEEN, Floats, Hasher, Reader, xxh3
 from traincheck.collect.measures import CELL, Measures
 from traincheck.collect.mirror import mirrored
 from traincheck.collect.needs import Needs
@@ -60,51 +62,75 @@ class Changes:
         self._watches_data = self._data.written or self._data_states
         self._watches_grad = self._grad.written or self._grad_states
         self._replay = Replay(buffers)
+        self._trainer: int | None = None  # the thread that computes gradients
+        self._backwards: list[int] = []  # threads in which some are being computed
         self._chosen: dict[int, tuple[int, Collection[int], dict[int, tuple[Integers, Integers]]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
         self._compiled = self._sweeper()
-        self._mirrored, self._unfit = [False, False], [False, False]  # of data and gradients
+        self._mirrored, self._unfit = set[str](), set[str]()  # sweeps for which that is so
         self.write: Callable[[], None] = self._replay.run
         """Lets what was noted become rows."""
 
     def data(self, call: int) -> None:
         """Sweep values and requires_grad."""
-        if self._watches_data and self._did(DATA, "data", self._table.tensors, call):
-            return
-        tensors = self._table.tensors()
-        for index in self._table.changed_flags(tensors):
-            self._flag(index, call)
-        if self._watches_data:
-            column = self._data.column
-            column.prints = self._swept(_Sweep(self._data, call, tensors, None, column.prints), column.reader)
-            column.unseen = False
+        with self._table.lock:
+            if self._watches_data and self._did("data", self._table.tensors, call):
+                return
+            tensors = self._table.tensors()
+            for index in self._table.changed_flags(tensors):
+                self._flag(index, call)
+            if self._watches_data:
+                column = self._data.column
+                column.prints = self._swept(_Sweep(self._data, call, tensors, None, column.prints), column.reader)
+                column.unseen = False
 
     def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
         """Sweep the values of one module's own buffers; what is not small is measured when the step ends."""
-        if not self._watches_data:
-            return
-        present = [tensor for tensor in among if tensor is not None]
-        if self._did(DATA, "some", lambda: present, call, present):
-            return
-        prints, find = self._data.column.prints, self._table.find
-        known = [(variable.index, tensor) for tensor in present if (variable := find(tensor))]
-        indices, tensors = tuple([index for index, _ in known]), [tensor for _, tensor in known]
-        reader = self._readers.get(indices)
-        if reader is None:
-            reader = self._readers[indices] = Reader()
-        before = [prints[index] for index in indices]
-        seen = self._swept(_Sweep(self._data, call, tensors, indices, before, True), reader)
-        for index, now in zip(indices, seen, strict=True):
-            prints[index] = now
+        with self._table.lock:
+            if not self._watches_data:
+                return
+            present = [tensor for tensor in among if tensor is not None]
+            if self._did("some", lambda: present, call, present):
+                return
+            prints, find = self._data.column.prints, self._table.find
+            known = [(variable.index, tensor) for tensor in present if (variable := find(tensor))]
+            indices, tensors = tuple([index for index, _ in known]), [tensor for _, tensor in known]
+            reader = self._readers.get(indices)
+            if reader is None:
+                reader = self._readers[indices] = Reader()
+            before = [prints[index] for index in indices]
+            seen = self._swept(_Sweep(self._data, call, tensors, indices, before, True), reader)
+            for index, now in zip(indices, seen, strict=True):
+                prints[index] = now
 
     def grads(self, call: int) -> None:
-        """Sweep gradients."""
-        if not self._watches_grad or self._did(GRAD, "grads", self._table.gradients, call):
+        """Sweep gradients, unless another thread is just about to set some: then not even their addresses are sure."""
+        if any(thread != get_ident() for thread in self._backwards):
             return
-        column = self._grad.column
-        grads, positions = self._table.gradients(), self._table.trained
-        column.prints = self._swept(_Sweep(self._grad, call, grads, positions, column.prints), column.reader)
-        column.unseen = False
+        with self._table.lock:
+            if not self._watches_grad or self._did("grads", self._table.gradients, call):
+                return
+            column = self._grad.column
+            grads, positions = self._table.gradients(), self._table.trained
+            column.prints = self._swept(_Sweep(self._grad, call, grads, positions, column.prints), column.reader)
+            column.unseen = False
+
+    def backward_entered(self) -> None:
+        """This thread is about to compute gradients.
+
+        Raises RuntimeError when another thread of the script's does, too: its tensors may go while they are read.
+        """
+        thread = get_ident()
+        if thread != self._trainer and not current_thread().name.startswith("Dummy-"):  # autograd's own for a device
+            if any(other.ident == self._trainer for other in enumerate_threads()):
+                raise RuntimeError("two threads of this process train; values are followed where one does")
+            self._trainer = thread
+        self._backwards.append(thread)
+
+    def backward_left(self) -> None:
+        """It has."""
+        if get_ident() in self._backwards:
+            self._backwards.remove(get_ident())
 
     def before_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the gradients that an optimizer is about to use: those it holds, and those that nobody holds."""
@@ -122,10 +148,11 @@ class Changes:
 
     def forget(self) -> None:
         """Steps were left out: what changed in them is nobody's, so start from the values of now."""
-        for column in (self._data.column, self._grad.column):
-            column.forget()
-        self.data(NULL)
-        self.grads(NULL)
+        with self._table.lock:
+            for column in (self._data.column, self._grad.column):
+                column.forget()
+            self.data(NULL)
+            self.grads(NULL)
 
     def end_step(self) -> None:
         """The step is over: its states are the last that were noted in it of each variable and point."""
@@ -151,32 +178,37 @@ class Changes:
             return None
         NATIVE.use({each.__name__: each for each in (Column, Roster, Table, Variable)})
         watched = self._data, self._grad
-        return NATIVE.Sweeper(
-            self._table,
-            self._replay.waiting,
-            self._buffers.counter,
-            Swept,
-            PLAIN_TYPES,
-            xxh3,
-            exchange,
-            (NO_GRADIENT, UNSEEN, LOW),
-            self._measures.words,
-            tuple([each.written for each in watched]),
-            tuple([each.ranged for each in watched]),
-        )
+        try:
+            return NATIVE.Sweeper(
+                self._table,
+                self._replay.waiting,
+                self._buffers.counter,
+                Swept,
+                PLAIN_TYPES,
+                xxh3,
+                Hasher,
+                exchange,
+                (NO_GRADIENT, UNSEEN, LOW),
+                self._measures.words,
+                tuple([each.written for each in watched]),
+                tuple([each.ranged for each in watched]),
+            )
+        except ValueError:  # a DLPack of another age
+            return None
 
-    def _did(self, kind: int, sweep: str, tensors: Callable[[], list[Any]], call: int, *more: Any) -> bool:
+    def _did(self, sweep: str, tensors: Callable[[], list[Any]], call: int, *more: Any) -> bool:
         """Whether the compiled part did it: on memory as it is, or on copies where some is on another device."""
-        if self._compiled is None or self._unfit[kind]:
+        if self._compiled is None or sweep in self._unfit:
             return False
         method, done = getattr(self._compiled, sweep), None
-        if not self._mirrored[kind]:
+        if sweep not in self._mirrored:
             done = method(call, None, *more)
         if done is None:  # where one tensor needs more than a look at its memory, it most often will again
-            self._mirrored[kind] = True
+            self._mirrored.add(sweep)
             copies = mirrored(tensors())
             done = None if copies is None else method(call, copies, *more)
-            self._unfit[kind] = done is None
+            if done is None:
+                self._unfit.add(sweep)
         return done is True
 
     def _swept(self, sweep: _Sweep, reader: Reader) -> list[int]:

@@ -26,6 +26,7 @@ UNMEASURED = -1.0
 """The norm of what has none."""
 
 xxh3 = xxhash.xxh3_64_intdigest
+Hasher = xxhash.xxh3_64
 PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _nbytes: Callable[[Any], int] = attrgetter("nbytes")

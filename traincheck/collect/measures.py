@@ -10,7 +10,7 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Names
-from traincheck.collect.fingerprint import UNMEASURED, Floats, local, norms, value_class, zero_fingerprint
+from traincheck.collect.fingerprint import UNMEASURED, Floats, local, norms, value_class
 from traincheck.collect.ranges import NO_RANGE, Range, flat_ranges, nonfinite, ranges
 
 __all__ = ["CELL", "Cells", "Measures"]
@@ -56,17 +56,17 @@ class Measures:
     ) -> list[int]:
         """Fill in what there is to know; `small` are the values of those that NumPy is quicker to measure.
 
-        The places of what is left for `later`, if it is to be: what is large.
+        The places of what is left for `later`, if it is to be: what is large, and on another device.
         """
         flat = [place for place, array in enumerate(small) if array is not None]
         if flat:
             self._small(cells, flat, [array for array in small if array is not None], ranged)
-        large = [place for place, tensor in enumerate(tensors) if tensor is not None and small[place] is None]
-        if large and later:
-            return self._unmeasured(cells, large, [tensors[place] for place in large], ranged)
+        rest = [place for place, tensor in enumerate(tensors) if tensor is not None and small[place] is None]
+        remote = [place for place in rest if later and not tensors[place].is_cpu]
+        large = [place for place in rest if not (later and not tensors[place].is_cpu)]
         if large:
             self._large(cells, large, [tensors[place] for place in large], ranged)
-        return []
+        return self._unmeasured(cells, remote, [tensors[place] for place in remote], ranged)
 
     def _small(self, cells: Cells, places: list[int], arrays: list[Floats], ranged: bool) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -95,8 +95,8 @@ class Measures:
         """What fingerprints tell of tensors alone, whether all is zero; the places of which that is not all to ask."""
         rest = []
         for place, tensor in zip(places, tensors, strict=True):
-            zero = int(cells["print"][place]) == zero_fingerprint(tensor.nbytes)
-            cells["class"][place] = self.zero if zero else self.nonzero
+            kind = value_class(tensor, int(cells["print"][place]), UNMEASURED)
+            cells["class"][place] = self._kinds[kind]
             if ranged or tensor.is_floating_point() or tensor.is_complex():
                 cells["nonfinite"][place] = NULL
                 rest.append(place)

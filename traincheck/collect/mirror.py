@@ -13,23 +13,32 @@ __all__ = ["mirrored"]
 _MOST = 1 << 24
 """Bytes of a transfer, and so of the device's memory that it takes; a tensor that has more goes alone."""
 
+_MOST_COPIED = 1 << 30
+"""Bytes of all copies that there are at one time: what is larger is read one by one."""
+
 _Kind = tuple[torch.device, torch.dtype]
 
 
 def mirrored(tensors: Sequence[Any]) -> list[Any] | None:
     """The tensors, or copies with the same values where they are not contiguous on the host; None stays None.
 
-    None for all when one of them has no memory that can be read.
+    None for all when one of them has no memory that can be read, or when there would be too much to copy.
     """
     found = list(tensors)
     remote: dict[_Kind, list[int]] = {}
+    copied = 0
     for place, tensor in enumerate(tensors):
         if tensor is None:
             continue
         if not (_is_plainly_remote(tensor) or readable(tensor)):
             return None
+        if tensor.is_cpu and tensor.is_contiguous():
+            continue
+        copied += tensor.nbytes
+        if copied > _MOST_COPIED:
+            return None
         if tensor.is_cpu:
-            found[place] = tensor if tensor.is_contiguous() else tensor.detach().contiguous()
+            found[place] = tensor.detach().contiguous()
         else:
             remote.setdefault((tensor.device, tensor.dtype), []).append(place)
     with torch.no_grad():

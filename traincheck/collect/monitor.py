@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
-from torch.nn import Module
+from torch.nn import Module, UninitializedParameter
 from torch.optim import Optimizer
 
 from traincheck.collect.apis import Apis
@@ -229,5 +229,12 @@ class Monitor:
 
 
 def held_by(optimizer: Optimizer) -> frozenset[int]:
-    """The Python ids of the tensors that an optimizer holds."""
-    return frozenset([id(param) for group in optimizer.param_groups for param in group["params"]])
+    """The Python ids of the tensors that an optimizer holds, but those that a lazy module has yet to initialise."""
+    return frozenset(
+        [
+            id(param)
+            for group in optimizer.param_groups
+            for param in group["params"]
+            if type(param) is not UninitializedParameter
+        ]
+    )

@@ -1,6 +1,7 @@
 """All variables side by side: what was last seen of each, in columns that a sweep compares at once."""
 
 import itertools
+import threading
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
@@ -73,10 +74,12 @@ class Table:
 
     __slots__ = (
         "_by_tensor", "_missed", "_parameters", "_references", "_roster", "_serials", "data", "deaths",
-        "flags", "grad", "trained", "variables", "version",
+        "flags", "grad", "lock", "trained", "variables", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()
+        """Held by whoever looks at all variables, or adds some: threads may train side by side."""
         self.variables: list[Variable] = []
         self.data, self.grad = Column(), Column()  # of gradients, those of parameters only
         self.flags: list[bool] = []

@@ -137,7 +137,13 @@ class Targets:
         self.watcher.function(
             torch.autograd.backward,
             "torch.autograd.backward",
-            Watch(before=self._starter, after=self._sweep_grads, frequent=True),
+            Watch(
+                before=self._backward_entered,
+                after=self._sweep_grads,
+                always=self._backward_left,
+                frequent=True,
+                counts=True,
+            ),
         )
         for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_"):
             function = getattr(torch.nn.utils, name, None)
@@ -208,6 +214,13 @@ class Targets:
         self.monitor.starter(opened)
         if self.monitor.needs.metrics and self.monitor.full_gate.open:
             self.monitor.metric(opened.enter, "loss", items[0].detach())
+
+    def _backward_entered(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
+        self.monitor.changes.backward_entered()
+        self.monitor.starter(opened)
+
+    def _backward_left(self, thread: Thread, opened: Open, receiver: Any) -> None:
+        self.monitor.changes.backward_left()
 
     def _sweep_grads(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
         if self.monitor.full_gate.open:

@@ -1,7 +1,6 @@
 """The tensors that training is about: parameters and buffers under their names, and what optimizers hold."""
 
 import weakref
-from itertools import chain
 
 import torch
 from torch.nn import Module
@@ -108,45 +107,49 @@ class Variables:
 
     def called(self, module: Module) -> None:
         """A module's forward was entered from outside any other's: scan the root it belongs to if anything moved."""
-        inner = unwrap(module)
-        root = self._roots.get(id(inner))
-        if root is not None and root.module() is inner:
-            if not root.unchanged(self.table.deaths):
-                self._scan(inner)
-            return
-        known = self._inner.get(id(inner))
-        if known is None or known() is not inner:
-            self._inner[id(inner)] = weakref.ref(inner)
-            self._scan(self._modules.root_of(inner))
+        with self.table.lock:
+            inner = unwrap(module)
+            root = self._roots.get(id(inner))
+            if root is not None and root.module() is inner:
+                if not root.unchanged(self.table.deaths):
+                    self._scan(inner)
+                return
+            known = self._inner.get(id(inner))
+            if known is None or known() is not inner:
+                self._inner[id(inner)] = weakref.ref(inner)
+                self._scan(self._modules.root_of(inner))
 
     def rescan(self) -> None:
         """Scan every root again."""
-        for root in list(self._roots.values()):
-            module = root.module()
-            if module is not None:
-                self._scan(module)
+        with self.table.lock:
+            for root in list(self._roots.values()):
+                module = root.module()
+                if module is not None:
+                    self._scan(module)
 
     def optimized(self, optimizer: Optimizer) -> None:
         """An optimizer was built or given parameters: find the modules it trains, and note what it holds."""
-        groups = [[p for p in group["params"] if not is_lazy(p)] for group in optimizer.param_groups]
-        params = list(chain.from_iterable(groups))
-        for module in self._modules.roots({id(param) for param in params}):
-            root = self._roots.get(id(module))
-            if root is None or root.module() is not module or not root.unchanged(self.table.deaths):
-                self._scan(module)
-        owner = self._objects.number(optimizer)
-        if owner not in self.optimizers:
-            self.optimizers[owner] = weakref.ref(optimizer, lambda _: self.optimizers.pop(owner, None))
-        for index, group in enumerate(groups):
-            for position, param in enumerate(group):
-                variable = self.find(param) or self._new(
-                    param, "parameter", f"{_PLACEHOLDER}.{index}.{position}", owner, False
-                )
-                if not variable.held:
-                    variable.held = True
-                    self.table.version += 1
-                for number in variable.ids:
-                    self._held(number, owner, index)
+        with self.table.lock:
+            params = [param for group in optimizer.param_groups for param in group["params"] if not is_lazy(param)]
+            for module in self._modules.roots({id(param) for param in params}):
+                root = self._roots.get(id(module))
+                if root is None or root.module() is not module or not root.unchanged(self.table.deaths):
+                    self._scan(module)
+            owner = self._objects.number(optimizer)
+            if owner not in self.optimizers:
+                self.optimizers[owner] = weakref.ref(optimizer, lambda _: self.optimizers.pop(owner, None))
+            for index, group in enumerate(optimizer.param_groups):
+                for position, param in enumerate(group["params"]):
+                    if is_lazy(param):
+                        continue
+                    variable = self.find(param) or self._new(
+                        param, "parameter", f"{_PLACEHOLDER}.{index}.{position}", owner, False
+                    )
+                    if not variable.held:
+                        variable.held = True
+                        self.table.version += 1
+                    for number in variable.ids:
+                        self._held(number, owner, index)
 
     def _held(self, number: int, owner: int, group: int) -> None:
         """An optimizer holds the tensor of this name."""

@@ -31,7 +31,7 @@ typedef struct {
 /* What values are like as a whole. Without a range minimum and maximum are NaN. */
 typedef struct {
     double squares; /* their sum; 0 of integers */
-    int64_t nonfinite;
+    int64_t nonfinite; /* -1 when nobody knows */
     int any; /* whether one is not zero */
     double minimum, maximum;
 } Extent;
@@ -40,5 +40,6 @@ DescribeTensor find_description(PyObject *exchange);
 int locate(const Described *, Memory *);
 int measure_extent(const Memory *, int ranged, Extent *);
 int count_extent(const Memory *, int ranged, Extent *);
+int look_for_any(const Memory *, int ranged, Extent *);
 
 #endif

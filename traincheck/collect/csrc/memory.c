@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { HOST = 1 };                                                  /* device types */
-enum { SIGNED, UNSIGNED, FLOAT, BFLOAT = 4, BOOLEAN = 6 };          /* kinds of values */
+enum { SIGNED, UNSIGNED, FLOAT, BFLOAT = 4, COMPLEX, BOOLEAN };          /* kinds of values */
 enum { PROTOCOL = 1, DESCRIBE = 3 };                                /* major version; place among the functions */
 
 typedef struct {
@@ -130,16 +130,16 @@ static float of_bfloat(uint16_t bits)
     return value;
 }
 
+/* Without arithmetic on what would be a denormal float: the script may have these taken for zero. */
 static float of_half(uint16_t bits)
 {
-    uint32_t wide = (uint32_t)(bits & 0x7fff) << 13;
-    int special = (bits & 0x7c00) == 0x7c00; /* infinite or NaN */
+    uint32_t exponent = bits >> 10 & 31, fraction = bits & 0x3ff;
+    if (exponent == 0)
+        return (bits & 0x8000 ? -0x1p-24f : 0x1p-24f) * (float)fraction;
+    uint32_t wide = (uint32_t)(bits & 0x8000) << 16 | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13;
     float value;
-    wide |= special ? 0x7f800000u : 0;
     memcpy(&value, &wide, sizeof value);
-    if (!special)
-        value *= 0x1p112f; /* the exponents' zeros lie that far apart */
-    return bits & 0x8000 ? -value : value;
+    return value;
 }
 
 static void add_short(const Memory *memory, int ranged, Extent *extent)
@@ -226,4 +226,13 @@ int count_extent(const Memory *memory, int ranged, Extent *extent)
     if (!ranged)
         extent->minimum = extent->maximum = NAN;
     return 1;
+}
+
+/* Of complex numbers and those of less than two bytes no more than whether a bit is set; 0 where a range is wanted. */
+int look_for_any(const Memory *memory, int ranged, Extent *extent)
+{
+    const char *bytes = memory->values;
+    *extent = (Extent){.nonfinite = -1, .minimum = NAN, .maximum = NAN};
+    extent->any = memory->size && (bytes[0] != 0 || memcmp(bytes, bytes + 1, memory->size - 1) != 0);
+    return memory->kind == COMPLEX || (!ranged && memory->bits <= 8);
 }

@@ -28,7 +28,8 @@ _Static_assert(sizeof(Cell) == 48, "the rows of measures.py have no gaps");
 typedef struct {
     PyObject_HEAD
     PyObject *table, *waiting, *counter; /* the variables, notes that wait, and what numbers updates */
-    PyObject *swept, *plain, *hash;      /* the type of notes, types whose own memory holds their values, xxh3 */
+    PyObject *swept, *plain;             /* the type of notes, types whose own memory holds their values */
+    PyObject *hash, *hasher;             /* xxh3, and the type that takes it in portions */
     DescribeTensor describe;             /* of torch */
     unsigned long long gap, unseen, low; /* fingerprints of None and of what was never read; higher addresses are real */
     int none, zero, nonzero, nonfinite;  /* words for classes */
@@ -36,7 +37,7 @@ typedef struct {
     int busy;
     Item *items; /* room that is kept from one sweep to the next, as is that for cells, of which there are twice as many */
     Cell *cells;
-    Py_ssize_t room, count;
+    Py_ssize_t room, most, count; /* tensors there is room for, may be added in this sweep, and have been */
 } Sweeper;
 
 enum { FAILED = -1, UNFIT, DONE, LATER }; /* LATER: not this time */
@@ -74,31 +75,40 @@ static PyObject *stand_in(PyObject *tensor, PyObject *stand_ins, Py_ssize_t at)
     return Py_NewRef(PyList_GET_ITEM(stand_ins, at));
 }
 
-static int gather_data(Sweeper *self, PyObject *stand_ins)
+/* Another thread may add variables as soon as Python code runs: then there would not be room. */
+static int is_full(const Sweeper *self) { return self->count >= self->most; }
+
+static int gather_data(Sweeper *self, PyObject *references, PyObject *stand_ins)
 {
-    PyObject *references = SLOT(self->table, Table__references), *flags = SLOT(self->table, Table_flags);
+    PyObject *flags = SLOT(self->table, Table_flags);
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
+        if (is_full(self))
+            return LATER;
         PyObject *tensor = Py_NewRef(PyWeakref_GET_OBJECT(PyList_GET_ITEM(references, at)));
         PyObject *flag = tensor == Py_None ? NULL : PyObject_GetAttr(tensor, requires_grad_word);
         Py_XDECREF(flag); /* True and False outlive this */
         add_item(self, stand_in(tensor, stand_ins, at), at, at);
         if (flag == NULL)
             return PyErr_Occurred() ? FAILED : LATER;
-        if (at >= PyList_GET_SIZE(flags) || flag != PyList_GET_ITEM(flags, at))
+        if (flags != SLOT(self->table, Table_flags) || at >= PyList_GET_SIZE(flags) || flag != PyList_GET_ITEM(flags, at))
             return LATER;
     }
     return DONE;
 }
 
-static int gather_gradients(Sweeper *self, PyObject *stand_ins)
+static int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins)
 {
-    PyObject *references = SLOT(self->table, Table__parameters), *positions = SLOT(self->table, Table_trained);
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
         PyObject *tensor = Py_NewRef(PyWeakref_GET_OBJECT(PyList_GET_ITEM(references, at)));
         PyObject *gradient = tensor == Py_None ? NULL : PyObject_GetAttr(tensor, grad_word);
         Py_DECREF(tensor);
         if (gradient == NULL)
             return PyErr_Occurred() ? FAILED : LATER;
+        PyObject *positions = SLOT(self->table, Table_trained);
+        if (is_full(self) || at >= PyList_GET_SIZE(positions)) {
+            Py_DECREF(gradient);
+            return LATER;
+        }
         add_item(self, stand_in(gradient, stand_ins, at), at, PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)));
     }
     return DONE;
@@ -122,11 +132,36 @@ static int gather_some(Sweeper *self, PyObject *tensors, PyObject *stand_ins)
     return DONE;
 }
 
+/* What a function makes of some memory. */
+static PyObject *call_with(PyObject *function, const char *values, Py_ssize_t size)
+{
+    PyObject *view = PyMemoryView_FromMemory((char *)values, size, PyBUF_READ);
+    PyObject *found = view == NULL ? NULL : PyObject_CallOneArg(function, view);
+    Py_XDECREF(view);
+    return found;
+}
+
+enum { PORTION = 1 << 15 };
+
+/* More than a portion at a time, and xxhash would let other threads run, who may free the memory while it is read. */
 static PyObject *hash_of(Sweeper *self, const Memory *memory)
 {
-    PyObject *view = PyMemoryView_FromMemory((char *)memory->values, memory->size, PyBUF_READ);
-    PyObject *found = view == NULL ? NULL : PyObject_CallOneArg(self->hash, view);
-    Py_XDECREF(view);
+    if (memory->size <= PORTION)
+        return call_with(self->hash, memory->values, memory->size);
+    PyObject *hasher = PyObject_CallNoArgs(self->hasher);
+    PyObject *update = hasher == NULL ? NULL : PyObject_GetAttr(hasher, update_word), *found = NULL;
+    Py_ssize_t at = 0;
+    for (Py_ssize_t size; update != NULL && at < memory->size; at += size) {
+        size = memory->size - at < PORTION ? memory->size - at : PORTION;
+        PyObject *done = call_with(update, (const char *)memory->values + at, size);
+        if (done == NULL)
+            break;
+        Py_DECREF(done);
+    }
+    if (update != NULL && at >= memory->size)
+        found = PyObject_CallMethodNoArgs(hasher, intdigest_word);
+    Py_XDECREF(update);
+    Py_XDECREF(hasher);
     return found;
 }
 
@@ -143,8 +178,9 @@ static int owns_memory(PyObject *tensor, const Described *told)
 
 static int find_memory(Sweeper *self, PyObject *tensor, Memory *memory)
 {
-    if (!PySequence_Contains(self->plain, (PyObject *)Py_TYPE(tensor)))
-        return UNFIT;
+    int plain = PySequence_Contains(self->plain, (PyObject *)Py_TYPE(tensor));
+    if (plain != 1)
+        return plain < 0 ? FAILED : UNFIT;
     Described told;
     if (self->describe(tensor, &told) != 0) { /* sparse, meta or quantised */
         if (!PyErr_ExceptionMatches(PyExc_RuntimeError) && !PyErr_ExceptionMatches(PyExc_BufferError))
@@ -161,14 +197,14 @@ static int find_memory(Sweeper *self, PyObject *tensor, Memory *memory)
 static int measure(Sweeper *self, const Memory *memory, int ranged, Cell *cell)
 {
     Extent extent;
-    int counted = count_extent(memory, ranged, &extent);
-    if (!counted && !measure_extent(memory, ranged, &extent))
+    int measured = measure_extent(memory, ranged, &extent);
+    if (!measured && !count_extent(memory, ranged, &extent) && !look_for_any(memory, ranged, &extent))
         return UNFIT;
-    cell->norm = counted ? UNMEASURED : sqrt(extent.squares);
+    cell->norm = measured ? sqrt(extent.squares) : UNMEASURED;
     cell->nonfinite = extent.nonfinite;
     cell->minimum = extent.minimum;
     cell->maximum = extent.maximum;
-    cell->class = extent.nonfinite ? self->nonfinite : extent.any ? self->nonzero : self->zero;
+    cell->class = extent.nonfinite > 0 ? self->nonfinite : extent.any ? self->nonzero : self->zero;
     return DONE;
 }
 
@@ -195,9 +231,11 @@ static int read_item(Sweeper *self, Item *item, Found *found)
     int gone = item->tensor == Py_None, fit = gone ? DONE : find_memory(self, item->tensor, &memory);
     if (fit != DONE)
         return fit;
-    if (item->place >= PyList_GET_SIZE(found->prints))
-        return LATER;
     PyObject *seen = gone ? PyLong_FromUnsignedLongLong(self->gap) : hash_of(self, &memory);
+    if (item->place >= PyList_GET_SIZE(found->prints)) {
+        Py_XDECREF(seen);
+        return seen == NULL ? FAILED : LATER;
+    }
     PyObject *before = PyList_GET_ITEM(found->prints, item->place);
     int same = seen == NULL ? -1 : PyObject_RichCompareBool(seen, before, Py_EQ);
     if (same != 0) {
@@ -219,7 +257,12 @@ static PyObject *take_numbers(Sweeper *self, PyObject *roster, const Cell *cells
 {
     PyObject *names = SLOT(roster, Roster_tied), *first = NULL; /* how many names each has, or None: one each */
     for (Py_ssize_t at = 0; at < count; at++) {
-        long taken = names == Py_None ? 1 : PyLong_AsLong(PyList_GET_ITEM(names, cells[at].position));
+        PyObject *several = names == Py_None ? NULL : PyList_GetItem(names, cells[at].position);
+        long taken = names == Py_None ? 1 : several == NULL ? -1 : PyLong_AsLong(several);
+        if (taken < 0) {
+            Py_XDECREF(first);
+            return NULL;
+        }
         for (; taken > 0; taken--) {
             PyObject *number = PyIter_Next(self->counter);
             if (number == NULL) {
@@ -232,7 +275,7 @@ static PyObject *take_numbers(Sweeper *self, PyObject *roster, const Cell *cells
                 Py_DECREF(number);
         }
     }
-    return first;
+    return first == NULL ? PyIter_Next(self->counter) : first;
 }
 
 /* Adds a note of the type Swept; `number` is that of its first update. */
@@ -254,26 +297,38 @@ static int note(Sweeper *self, PyObject *roster, PyObject *column, PyObject *cal
     return failed ? FAILED : DONE;
 }
 
-/* All was read: keeps what is new, and notes it. */
-static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
+/* Keeps the fingerprints that are new. */
+static int keep(Sweeper *self, int column, PyObject *call, PyObject *prints)
 {
     PyObject *calls = SLOT(SLOT(self->table, Table_data), Column_calls);
     for (Item *item = self->items; item < self->items + self->count; item++)
         if (item->seen != NULL) {
-            PyList_SetItem(found->prints, item->place, item->seen);
+            int failed = PyList_SetItem(prints, item->place, item->seen) < 0;
             item->seen = NULL;
-            if (column == DATA)
-                PyList_SetItem(calls, item->place, Py_NewRef(call));
+            if (failed || (column == DATA && PyList_SetItem(calls, item->place, Py_NewRef(call)) < 0))
+                return FAILED;
         }
+    return DONE;
+}
+
+/* All was read: keeps what is new, and notes it. */
+static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
+{
+    PyObject *watched = column == DATA ? SLOT(self->table, Table_data) : SLOT(self->table, Table_grad);
     PyObject *roster = PyObject_CallMethodNoArgs(self->table, roster_word);
     PyObject *number = PyLong_FromLong(column), *none = PyLong_FromLong(NONE_ID);
     int done = roster == NULL || number == NULL || none == NULL ? FAILED : DONE;
+    if (done == DONE && found->prints != SLOT(watched, Column_prints))
+        done = LATER; /* meanwhile another thread has left variables out */
+    if (done == DONE)
+        done = keep(self, column, call, found->prints);
     if (done == DONE && found->firsts)
         done = note(self, roster, number, call, none, found->first - found->firsts, found->firsts);
     if (done == DONE && found->changes) {
-        PyObject *updates = self->written[column] ? take_numbers(self, roster, found->changed, found->changes) : Py_NewRef(none);
-        done = note(self, roster, number, call, updates, found->changed, found->changes);
-        Py_XDECREF(updates);
+        int written = self->written[column];
+        PyObject *first = written ? take_numbers(self, roster, found->changed, found->changes) : Py_NewRef(none);
+        done = note(self, roster, number, call, first, found->changed, found->changes);
+        Py_XDECREF(first);
     }
     Py_XDECREF(roster);
     Py_XDECREF(number);
@@ -285,11 +340,13 @@ static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
 static int sweep(Sweeper *self, int fit, int column, PyObject *call)
 {
     PyObject *watched = column == DATA ? SLOT(self->table, Table_data) : SLOT(self->table, Table_grad);
-    Found found = {SLOT(watched, Column_prints), self->cells, self->cells + 2 * self->room, 0, 0, self->ranged[column]};
+    PyObject *prints = Py_NewRef(SLOT(watched, Column_prints));
+    Found found = {prints, self->cells, self->cells + 2 * self->room, 0, 0, self->ranged[column]};
     for (Py_ssize_t at = 0; fit == DONE && at < self->count; at++)
         fit = read_item(self, &self->items[at], &found);
     if (fit == DONE && found.changes + found.firsts)
         fit = commit(self, column, call, &found);
+    Py_DECREF(prints);
     for (Item *item = self->items; item < self->items + self->count; item++) {
         Py_DECREF(item->tensor);
         Py_XDECREF(item->seen);
@@ -304,6 +361,7 @@ static int begin(Sweeper *self, Py_ssize_t count, PyObject *stand_ins)
     if (self->busy || (stand_ins != Py_None && (!PyList_Check(stand_ins) || PyList_GET_SIZE(stand_ins) != count)))
         return LATER;
     self->count = 0;
+    self->most = count;
     self->busy = make_room(self, count) == DONE;
     return self->busy ? DONE : FAILED;
 }
@@ -314,27 +372,27 @@ static PyObject *told(int fit)
     return fit == FAILED ? NULL : fit == UNFIT ? Py_NewRef(Py_None) : PyBool_FromLong(fit == DONE);
 }
 
-/* data(call, stand_ins) */
-static PyObject *sweep_data(PyObject *object, PyObject *args)
+static PyObject *sweep_all(Sweeper *self, PyObject *args, int column)
 {
-    Sweeper *self = (Sweeper *)object;
     PyObject *call, *stand_ins;
     if (!PyArg_ParseTuple(args, "OO", &call, &stand_ins))
         return NULL;
-    int fit = begin(self, PyList_GET_SIZE(SLOT(self->table, Table__references)), stand_ins);
-    return told(fit == DONE ? sweep(self, gather_data(self, stand_ins), DATA, call) : fit);
+    PyObject *slot = column == DATA ? SLOT(self->table, Table__references) : SLOT(self->table, Table__parameters);
+    PyObject *references = Py_NewRef(slot);
+    int fit = begin(self, PyList_GET_SIZE(references), stand_ins);
+    if (fit == DONE) {
+        fit = column == DATA ? gather_data(self, references, stand_ins) : gather_gradients(self, references, stand_ins);
+        fit = sweep(self, fit, column, call);
+    }
+    Py_DECREF(references);
+    return told(fit);
 }
 
+/* data(call, stand_ins) */
+static PyObject *sweep_data(PyObject *self, PyObject *args) { return sweep_all((Sweeper *)self, args, DATA); }
+
 /* grads(call, stand_ins) */
-static PyObject *sweep_gradients(PyObject *object, PyObject *args)
-{
-    Sweeper *self = (Sweeper *)object;
-    PyObject *call, *stand_ins;
-    if (!PyArg_ParseTuple(args, "OO", &call, &stand_ins))
-        return NULL;
-    int fit = begin(self, PyList_GET_SIZE(SLOT(self->table, Table__parameters)), stand_ins);
-    return told(fit == DONE ? sweep(self, gather_gradients(self, stand_ins), GRAD, call) : fit);
-}
+static PyObject *sweep_gradients(PyObject *self, PyObject *args) { return sweep_all((Sweeper *)self, args, GRAD); }
 
 /* some(call, stand_ins, tensors) */
 static PyObject *sweep_some(PyObject *object, PyObject *args)
@@ -347,7 +405,7 @@ static PyObject *sweep_some(PyObject *object, PyObject *args)
     return told(fit == DONE ? sweep(self, gather_some(self, tensors, stand_ins), DATA, call) : fit);
 }
 
-/* Sweeper(table, waiting, counter, swept, plain, hash, exchange, (gap, unseen, low), (none, zero, nonzero, nonfinite),
+/* Sweeper(table, waiting, counter, swept, plain, hash, hasher, exchange, (gap, unseen, low), (none, zero, nonzero, nonfinite),
    (whether updates are written: data, gradients), (whether ranges are wanted: data, gradients)) */
 static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -355,11 +413,11 @@ static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwar
     PyObject *exchange;
     if (self == NULL)
         return NULL;
-    int fine = PyArg_ParseTuple(args, "OO!OOOOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
-                                &self->counter, &self->swept, &self->plain, &self->hash, &exchange, &self->gap,
+    int fine = PyArg_ParseTuple(args, "OO!OOOOOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
+                                &self->counter, &self->swept, &self->plain, &self->hash, &self->hasher, &exchange, &self->gap,
                                 &self->unseen, &self->low, &self->none, &self->zero, &self->nonzero, &self->nonfinite,
                                 &self->written[DATA], &self->written[GRAD], &self->ranged[DATA], &self->ranged[GRAD]);
-    for (PyObject **part = &self->table; part <= &self->hash; part++)
+    for (PyObject **part = &self->table; part <= &self->hasher; part++)
         Py_XINCREF(*part);
     if (!fine || (self->describe = find_description(exchange)) == NULL)
         Py_CLEAR(self);
@@ -369,7 +427,7 @@ static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwar
 static void free_sweeper(PyObject *object)
 {
     Sweeper *self = (Sweeper *)object;
-    for (PyObject **part = &self->table; part <= &self->hash; part++)
+    for (PyObject **part = &self->table; part <= &self->hasher; part++)
         Py_XDECREF(*part);
     PyMem_Free(self->items);
     PyMem_Free(self->cells);
