@@ -31,11 +31,11 @@ typedef struct {
     PyObject *swept, *plain;             /* the type of notes, types whose own memory holds their values */
     PyObject *hash, *hasher;             /* xxh3, and the type that takes it in portions */
     DescribeTensor describe;             /* of torch */
-    unsigned long long gap, unseen, low; /* fingerprints of None and of what was never read; higher addresses are real */
+    unsigned long long gap, unseen, low; /* prints of None and of what was never read; addresses above are real */
     int none, zero, nonzero, nonfinite;  /* words for classes */
     int written[COLUMNS], ranged[COLUMNS];
     int busy;
-    Item *items; /* room that is kept from one sweep to the next, as is that for cells, of which there are twice as many */
+    Item *items; /* room that is kept from one sweep to the next; for cells it is twice as much */
     Cell *cells;
     Py_ssize_t room, most, count; /* tensors there is room for, may be added in this sweep, and have been */
 } Sweeper;
@@ -90,7 +90,8 @@ static int gather_data(Sweeper *self, PyObject *references, PyObject *stand_ins)
         add_item(self, stand_in(tensor, stand_ins, at), at, at);
         if (flag == NULL)
             return PyErr_Occurred() ? FAILED : LATER;
-        if (flags != SLOT(self->table, Table_flags) || at >= PyList_GET_SIZE(flags) || flag != PyList_GET_ITEM(flags, at))
+        if (flags != SLOT(self->table, Table_flags) || at >= PyList_GET_SIZE(flags)
+            || flag != PyList_GET_ITEM(flags, at))
             return LATER;
     }
     return DONE;
@@ -405,8 +406,8 @@ static PyObject *sweep_some(PyObject *object, PyObject *args)
     return told(fit == DONE ? sweep(self, gather_some(self, tensors, stand_ins), DATA, call) : fit);
 }
 
-/* Sweeper(table, waiting, counter, swept, plain, hash, hasher, exchange, (gap, unseen, low), (none, zero, nonzero, nonfinite),
-   (whether updates are written: data, gradients), (whether ranges are wanted: data, gradients)) */
+/* Sweeper(table, waiting, counter, swept, plain, hash, hasher, exchange, (gap, unseen, low),
+   (none, zero, nonzero, nonfinite), (whether updates are written: data, gradients), (whether ranges are wanted: data, gradients)) */
 static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     Sweeper *self = (Sweeper *)type->tp_alloc(type, 0);
@@ -414,8 +415,8 @@ static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwar
     if (self == NULL)
         return NULL;
     int fine = PyArg_ParseTuple(args, "OO!OOOOOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
-                                &self->counter, &self->swept, &self->plain, &self->hash, &self->hasher, &exchange, &self->gap,
-                                &self->unseen, &self->low, &self->none, &self->zero, &self->nonzero, &self->nonfinite,
+                                &self->counter, &self->swept, &self->plain, &self->hash, &self->hasher, &exchange,
+                                &self->gap, &self->unseen, &self->low, &self->none, &self->zero, &self->nonzero, &self->nonfinite,
                                 &self->written[DATA], &self->written[GRAD], &self->ranged[DATA], &self->ranged[GRAD]);
     for (PyObject **part = &self->table; part <= &self->hasher; part++)
         Py_XINCREF(*part);
