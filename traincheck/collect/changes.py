@@ -11,7 +11,17 @@ import torch
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.compiled import NATIVE
-from traincheck.collect.fingerprint import LOW, NO_GRADIENT, PLAIN_TYPES, UNSEEN, Floats, Hasher, Reader, xxh3
+from traincheck.collect.fingerprint import (
+    LOW,
+    NO_GRADIENT,
+    PLAIN_TYPES,
+    UNSEEN,
+    Floats,
+    Hasher,
+    Reader,
+    capturing,
+    xxh3,
+)
 from traincheck.collect.measures import CELL, Measures
 from traincheck.collect.mirror import mirrored
 from traincheck.collect.needs import Needs
@@ -73,6 +83,8 @@ class Changes:
 
     def data(self, call: int) -> None:
         """Sweep values and requires_grad."""
+        if capturing():
+            return
         with self._table.lock:
             if self._watches_data and self._did("data", self._table.tensors, call):
                 return
@@ -86,9 +98,9 @@ class Changes:
 
     def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
         """Sweep the values of one module's own buffers; what is not small is measured when the step ends."""
+        if not self._watches_data or capturing():
+            return
         with self._table.lock:
-            if not self._watches_data:
-                return
             present = [tensor for tensor in among if tensor is not None]
             if self._did("some", lambda: present, call, present):
                 return
@@ -105,7 +117,7 @@ class Changes:
 
     def grads(self, call: int) -> None:
         """Sweep gradients, unless another thread is just about to set some: then not even their addresses are sure."""
-        if any(thread != get_ident() for thread in self._backwards):
+        if capturing() or any(thread != get_ident() for thread in self._backwards):
             return
         with self._table.lock:
             if not self._watches_grad or self._did("grads", self._table.gradients, call):
@@ -141,7 +153,7 @@ class Changes:
     def after_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the values that an optimizer's step has left."""
         if self._data_states:
-            if self._data.column.stale:
+            if self._data.column.stale and not capturing():
                 self._measure_stale()
             choice = self._choice(optimizer, held)[DATA]
             self._replay.note(Noted(self._table.roster(), DATA, seq, AFTER_STEP, *choice))

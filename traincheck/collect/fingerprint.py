@@ -56,6 +56,11 @@ def readable(tensor: torch.Tensor) -> bool:
     return tensor.data_ptr() > LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()
 
 
+def capturing() -> bool:
+    """Whether what this thread asks of its GPU is kept for a graph, which a copy to the host would break."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """The part of a distributed tensor that is on this rank; any other tensor as it is.
 
@@ -74,6 +79,8 @@ def fingerprint(tensor: torch.Tensor) -> int:
     (the sign of a zero included) changes it. Of a distributed tensor it is that of the local part.
     """
     tensor = local(tensor)
+    if not tensor.is_cpu and capturing():
+        return ABSENT
     if not readable(tensor):
         return _of_sparse(tensor)
     if not tensor.is_cpu or not tensor.is_contiguous():
