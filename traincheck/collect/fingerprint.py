@@ -58,7 +58,8 @@ def readable(tensor: torch.Tensor) -> bool:
 
 def capturing() -> bool:
     """Whether what this thread asks of its GPU is kept for a graph, which a copy to the host would break."""
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return initialized and torch.cuda.is_current_stream_capturing()
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
