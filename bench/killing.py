@@ -27,8 +27,9 @@ from traincheck.facts import load_facts
 SCRIPT = Path(__file__).resolve().parent / "counted_ddp.py"
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint"]
 LENGTH = ["--epochs", "40", "--batches", "20"]
+RANKS = 2
 PATIENCE = 60.0
-"""Seconds that the others have to end."""
+"""Seconds that the ranks have to begin, and the others to end."""
 
 Seen = set[tuple[int, str, int]]
 """Call, API and rank."""
@@ -63,7 +64,10 @@ def kill_one(folder: Path, run: int, chance: random.Random) -> tuple[str, Seen]:
     """Start a run, kill one of its processes, wait for the others: what was done, and the calls just before."""
     with start(folder, run) as running:
         try:
-            moment = chance.uniform(3.0, 11.0)
+            deadline = time.monotonic() + PATIENCE
+            while len(traced(folder / "trace")) < RANKS and time.monotonic() < deadline:
+                time.sleep(0.1)
+            moment = chance.uniform(0.0, 5.0)
             time.sleep(moment)
             victim = chance.choice([running.pid, *traced(folder / "trace")])
             if (folder / "trace").exists():
@@ -79,7 +83,9 @@ def kill_one(folder: Path, run: int, chance: random.Random) -> tuple[str, Seen]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(rank, signal.SIGKILL)
     what = "the starter" if victim == running.pid else "a process with a trace"
-    return f"{what} after {moment:.1f} s", calls(folder / "before") if (folder / "before").exists() else set()
+    return f"{what} {moment:.1f} s after both ranks had begun", calls(folder / "before") if (
+        folder / "before"
+    ).exists() else set()
 
 
 def losses(folder: Path, before: Seen) -> Iterator[str]:
