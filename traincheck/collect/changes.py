@@ -43,7 +43,7 @@ class _Watched(NamedTuple):
 class _Sweep(NamedTuple):
     """What is read within a call: tensors, where in the table they stand, and what their fingerprints were.
 
-    What is large is measured at once, or at the end of the step if `later`.
+    All is measured at once, but what is on another device at the end of the step if `later`.
     """
 
     watched: _Watched
@@ -77,7 +77,8 @@ class Changes:
         self._chosen: dict[int, tuple[int, Collection[int], dict[int, tuple[Integers, Integers]]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
         self._compiled = self._sweeper()
-        self._mirrored, self._unfit = set[str](), set[str]()  # sweeps for which that is so
+        self._mirrored: set[str] = set()  # names of sweeps that take copies on the host
+        self._unfit: set[str] = set()  # and of those that have to be done in Python
         self.write: Callable[[], None] = self._replay.run
         """Lets what was noted become rows."""
 
@@ -97,7 +98,7 @@ class Changes:
                 column.unseen = False
 
     def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
-        """Sweep the values of one module's own buffers; what is not small is measured when the step ends."""
+        """Sweep the values of one module's own buffers; Python leaves those on another device until the step ends."""
         if not self._watches_data or capturing():
             return
         with self._table.lock:
@@ -140,7 +141,7 @@ class Changes:
         self._backwards.append(thread)
 
     def backward_left(self) -> None:
-        """It has."""
+        """This thread has computed them, or failed to."""
         if get_ident() in self._backwards:
             self._backwards.remove(get_ident())
 
@@ -219,8 +220,8 @@ class Changes:
             self._mirrored.add(sweep)
             copies = mirrored(tensors())
             done = None if copies is None else method(call, copies, *more)
-            if done is None:
-                self._unfit.add(sweep)
+        if done is None:
+            self._unfit.add(sweep)
         return done is True
 
     def _swept(self, sweep: _Sweep, reader: Reader) -> list[int]:

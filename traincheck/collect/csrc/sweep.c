@@ -407,7 +407,8 @@ static PyObject *sweep_some(PyObject *object, PyObject *args)
 }
 
 /* Sweeper(table, waiting, counter, swept, plain, hash, hasher, exchange, (gap, unseen, low),
-   (none, zero, nonzero, nonfinite), (whether updates are written: data, gradients), (whether ranges are wanted: data, gradients)) */
+   (none, zero, nonzero, nonfinite), (whether updates are written: data, gradients),
+   (whether ranges are wanted: data, gradients)) */
 static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     Sweeper *self = (Sweeper *)type->tp_alloc(type, 0);
@@ -416,8 +417,9 @@ static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwar
         return NULL;
     int fine = PyArg_ParseTuple(args, "OO!OOOOOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
                                 &self->counter, &self->swept, &self->plain, &self->hash, &self->hasher, &exchange,
-                                &self->gap, &self->unseen, &self->low, &self->none, &self->zero, &self->nonzero, &self->nonfinite,
-                                &self->written[DATA], &self->written[GRAD], &self->ranged[DATA], &self->ranged[GRAD]);
+                                &self->gap, &self->unseen, &self->low, &self->none, &self->zero, &self->nonzero,
+                                &self->nonfinite, &self->written[DATA], &self->written[GRAD], &self->ranged[DATA],
+                                &self->ranged[GRAD]);
     for (PyObject **part = &self->table; part <= &self->hasher; part++)
         Py_XINCREF(*part);
     if (!fine || (self->describe = find_description(exchange)) == NULL)
