@@ -11,6 +11,7 @@ of a block, in which collection takes stock, are left aside. Without --rules eve
 
 import argparse
 import atexit
+import functools
 import os
 import runpy
 import shutil
@@ -18,12 +19,12 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from traincheck.cli.collect import needs_for
 from traincheck.collect.install import own_monitor
@@ -37,13 +38,14 @@ WARMUP, SETTLING = 60, 4
 class Alternation:
     """Opens and closes a monitor's gates every so many steps, and keeps the time of each block."""
 
-    def __init__(self, monitor: Any, block: int) -> None:
-        self._monitor, self._block = monitor, block
+    def __init__(self, block: int) -> None:
+        self.monitor: Any = None
+        self._block = block
         self._steps, self._open = 0, True
         self._begun = (0.0, 0.0)
         self.blocks: list[tuple[bool, float, float]] = []
 
-    def step(self, *_: Any) -> None:
+    def step(self) -> None:
         """An optimizer has stepped."""
         self._steps += 1
         place = (self._steps - WARMUP) % self._block
@@ -51,9 +53,9 @@ class Alternation:
             return
         if place == 0:
             self._open = not self._open
-            self._monitor.steps_gate.open = self._monitor.full_gate.open = self._open
+            self.monitor.steps_gate.open = self.monitor.full_gate.open = self._open
             if self._open:
-                self._monitor.changes.forget()
+                self.monitor.changes.forget()
         elif place == SETTLING:
             self._begun = time.perf_counter(), time.process_time()
         elif place == self._block - 1:
@@ -75,6 +77,18 @@ class Alternation:
         print(f"{1000 * plain:.2f} ms a step, {1e6 * added:+.0f} us | {ratios} | {len(pairs)} pairs", file=sys.stderr)
 
 
+def followed(step: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
+    """An optimizer's method that does something more at its end; a hook of torch's would be code of the user's."""
+
+    @functools.wraps(step)
+    def stepped(*args: Any, **kwargs: Any) -> Any:
+        result = step(*args, **kwargs)
+        then()
+        return result
+
+    return stepped
+
+
 def main() -> None:
     """Run the script, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,8 +105,11 @@ def main() -> None:
     needs = needs_for(args.rules) if args.rules else Needs()
     settings = Settings(trace=trace, cwd=str(Path.cwd()), needs=needs, every=args.every, budget=args.budget)
     settings.manifest().write(trace)
-    alternation = Alternation(own_monitor(lambda: settings), args.block)
-    register_optimizer_step_post_hook(alternation.step)
+    alternation = Alternation(args.block)
+    for optimizer in vars(torch.optim).values():
+        if isinstance(optimizer, type) and "step" in vars(optimizer):
+            optimizer.step = followed(optimizer.step, alternation.step)  # type: ignore[attr-defined]
+    alternation.monitor = own_monitor(lambda: settings)
     sys.argv = [args.script, *args.arguments]
     sys.path.insert(0, str(Path(args.script).resolve().parent))
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

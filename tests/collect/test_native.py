@@ -87,14 +87,26 @@ FREE = {"time", "process", "pid", "tensor"}
 
 
 def contents(facts: Facts) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of the relations, without what differs from run to run; norms to six places."""
+    """All rows of the relations, without what differs from run to run; norms to six places.
+
+    Fingerprints are numbered as they come, for the two take them in ways of their own.
+    """
+    numbers: dict[Any, str] = {None: "none"}
     return {
-        name: sorted(
-            tuple(_rounded(value) for key, value in row.items() if key not in FREE)
-            for row in facts.table(name).to_pylist()
-        )
+        name: [
+            tuple(
+                numbers.setdefault(value, str(len(numbers))) if key == "fingerprint" else _rounded(value)
+                for key, value in row.items()
+                if key not in FREE
+            )
+            for row in sorted(facts.table(name).to_pylist(), key=_without_fingerprint)
+        ]
         for name in RELATIONS
     }
+
+
+def _without_fingerprint(row: dict[str, Any]) -> list[str]:
+    return [_rounded(value) for key, value in row.items() if key not in {*FREE, "fingerprint"}]
 
 
 def _rounded(value: Any) -> str:

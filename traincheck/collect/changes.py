@@ -17,10 +17,8 @@ from traincheck.collect.fingerprint import (
     PLAIN_TYPES,
     UNSEEN,
     Floats,
-    Hasher,
     Reader,
     capturing,
-    xxh3,
 )
 from traincheck.collect.measures import CELL, Measures
 from traincheck.collect.mirror import mirrored
@@ -116,12 +114,17 @@ class Changes:
             for index, now in zip(indices, seen, strict=True):
                 prints[index] = now
 
-    def grads(self, call: int) -> None:
-        """Sweep gradients, unless another thread is just about to set some: then not even their addresses are sure."""
+    def grads(self, call: int, counted: bool = False) -> None:
+        """Sweep gradients, unless another thread is just about to set some: then not even their addresses are sure.
+
+        With `counted` only operations whose writes torch counts may have written to them since the last sweep.
+        """
         if capturing() or any(thread != get_ident() for thread in self._backwards):
             return
         with self._table.lock:
-            if not self._watches_grad or self._did("grads", self._table.gradients, call):
+            if not self._watches_grad or (counted and self._compiled is not None and self._compiled.untouched()):
+                return
+            if self._did("grads", self._table.gradients, call):
                 return
             column = self._grad.column
             grads, positions = self._table.gradients(), self._table.trained
@@ -198,8 +201,6 @@ class Changes:
                 self._buffers.counter,
                 Swept,
                 PLAIN_TYPES,
-                xxh3,
-                Hasher,
                 exchange,
                 (NO_GRADIENT, UNSEEN, LOW),
                 self._measures.words,

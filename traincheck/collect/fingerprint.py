@@ -13,6 +13,7 @@ import torch
 import xxhash
 
 from traincheck import values
+from traincheck.collect.compiled import NATIVE
 
 ABSENT = 0
 """The fingerprint of a tensor that has none: meta, quantised or a wrapper around others."""
@@ -25,8 +26,8 @@ NO_GRADIENT = 3
 UNMEASURED = -1.0
 """The norm of what has none."""
 
-xxh3 = xxhash.xxh3_64_intdigest
-Hasher = xxhash.xxh3_64
+digest: Callable[[Any], int] = xxhash.xxh3_64_intdigest if NATIVE is None else NATIVE.digest
+"""The fingerprint of a buffer's bytes: with the compiled part one of its own, which is taken on a GPU as well."""
 PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _nbytes: Callable[[Any], int] = attrgetter("nbytes")
@@ -40,7 +41,7 @@ _SMALL = 8192
 @functools.lru_cache(maxsize=4096)
 def zero_fingerprint(size: int) -> int:
     """The fingerprint of `size` zero bytes."""
-    return xxh3(bytes(size)) or 1
+    return digest(bytes(size)) or 1
 
 
 @functools.lru_cache(maxsize=4096)
@@ -74,7 +75,7 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def fingerprint(tensor: torch.Tensor) -> int:
-    """xxh3 of the tensor's bytes in logical order, never 0; `ABSENT` when its values cannot be read.
+    """A hash of the tensor's bytes in logical order, never 0; `ABSENT` when its values cannot be read.
 
     Equal values give equal fingerprints within one dtype and shape whatever the strides; any change of a bit
     (the sign of a zero included) changes it. Of a distributed tensor it is that of the local part.
@@ -89,7 +90,7 @@ def fingerprint(tensor: torch.Tensor) -> int:
     address, size = tensor.data_ptr(), tensor.nbytes
     if address == 0 or size == 0:
         return zero_fingerprint(0)
-    return xxh3(_memory(address, size)) or 1
+    return digest(_memory(address, size)) or 1
 
 
 class Reader:
@@ -122,9 +123,9 @@ class Reader:
             self._split(tensors)
             self._look(*self._placed(tensors))
         if not self._slow:
-            return list(map(xxh3, self._views))
+            return list(map(digest, self._views))
         found = [ABSENT] * len(tensors)
-        for index, seen in zip(self._fast, map(xxh3, self._views), strict=True):
+        for index, seen in zip(self._fast, map(digest, self._views), strict=True):
             found[index] = seen
         for index in self._slow:
             found[index] = fingerprint(tensors[index])

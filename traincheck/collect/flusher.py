@@ -23,10 +23,12 @@ from traincheck.trace.layout import (
 )
 from traincheck.trace.writer import ProcessWriter
 
-_PERIOD = 0.5
+_PERIOD = 0.25
 """Seconds to wait for the end of a step before flushing in any case."""
-_GAP = 0.4
-"""Seconds between flushes at least: a batch per tiny step would be mostly headers."""
+_GAPS = 0.4, 0.7
+"""Seconds between flushes at least, and at most: a batch per tiny step would be mostly headers."""
+_RESTS = 400
+"""How many times as long as a flush takes the thread rests after it, within those limits."""
 
 
 class Flusher:
@@ -74,10 +76,11 @@ class Flusher:
             self._wake.set()
 
     def _run(self) -> None:
+        gap, _ = _GAPS
         while not self._stopped:
             self._wake.wait(_PERIOD)
             self._wake.clear()
-            time.sleep(_GAP)
+            time.sleep(gap)
             with self.lock:
                 if self._stopped:
                     return
@@ -87,9 +90,11 @@ class Flusher:
                 except Exception:
                     self._monitor.fail()
                     return
+                took = time.thread_time() - begun
+                gap = sorted((took * _RESTS, *_GAPS))[1]
                 governor = self._monitor.sampling.governor
                 if governor is not None:
-                    governor.wrote(time.thread_time() - begun)
+                    governor.wrote(took)
 
     def _flush(self) -> bool:
         """Write all waiting rows; False when there has been no event yet."""

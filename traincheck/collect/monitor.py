@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.nn import Module, UninitializedParameter
 from torch.optim import Optimizer
+from torch.optim import optimizer as optimizer_hooks
 
 from traincheck.collect.apis import Apis
 from traincheck.collect.buffers import Buffers
@@ -69,6 +70,7 @@ class Monitor:
         self.hyperparameters = Hyperparameters(self.buffers, self.objects, self.needs)
         self.moments = Moments(self.buffers, self.variables, self.needs)
         self._last_steps: dict[int, int] = {}  # the last step of each optimizer
+        self._stepped = False  # whether an optimizer has: without one, values are looked at when a forward begins
         self.step_ended: Callable[[], None] = lambda: None
         self.look: Callable[[], None] = lambda: None
         """Looks for functions to follow; called where a script has just imported or defined something, if ever."""
@@ -143,7 +145,7 @@ class Monitor:
         self.starter(opened)
         if self.full_gate.open:
             self.variables.called(module)
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled() and not self._stepped:
                 self.changes.data(opened.parent)
 
     def module_left(self, opened: Open, module: Module) -> None:
@@ -180,17 +182,19 @@ class Monitor:
         number = self.objects.number(optimizer)
         self.steps.enter_optimizer(number)
         if full:
+            self._stepped = True
+            self.changes.data(NULL)
             self.changes.grads(opened.parent)
             self.changes.before_step(opened.enter, number, self._held[optimizer])
             if self.hyperparameters.follows:
                 self.hyperparameters.look(optimizer, opened.parent)
 
-    def step_left(self, opened: Open, optimizer: Optimizer) -> None:
-        """An optimizer's step ends."""
+    def step_left(self, opened: Open, optimizer: Optimizer, loss: Any) -> None:
+        """An optimizer's step ends; `loss` is that of a closure it was given."""
         if not self.full_gate.open:
             return
         self.changes.data(opened.enter)
-        self.changes.grads(opened.enter)
+        self.changes.grads(opened.enter, counted=loss is None and counts_writes(optimizer))
         self.changes.after_step(opened.enter, opened.receiver, self._held[optimizer])
         if self.moments.wanted:
             self.moments.note(optimizer, opened.enter)
@@ -237,4 +241,17 @@ def held_by(optimizer: Optimizer) -> frozenset[int]:
             for param in group["params"]
             if type(param) is not UninitializedParameter
         ]
+    )
+
+
+def counts_writes(optimizer: Optimizer) -> bool:
+    """Whether what an optimizer's steps write to gradients, if anything, is counted by torch.
+
+    So it is where only torch's own code runs, but for fused kernels, which scale gradients and count nothing.
+    """
+    return (
+        type(optimizer).__module__.startswith("torch.optim.")
+        and not any(group.get("fused") for group in optimizer.param_groups)
+        and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+        and not (optimizer_hooks._global_optimizer_pre_hooks or optimizer_hooks._global_optimizer_post_hooks)
     )

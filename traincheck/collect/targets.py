@@ -96,7 +96,7 @@ class Targets:
         if key == (Optimizer, "step"):
             return Watch(
                 before=lambda thread, opened, optimizer, items: monitor.step_entered(opened, optimizer),
-                after=lambda thread, opened, optimizer, result: monitor.step_left(opened, optimizer),
+                after=lambda thread, opened, optimizer, result: monitor.step_left(opened, optimizer, result),
                 always=lambda thread, opened, optimizer: monitor.steps.leave_optimizer(),
                 frequent=True,
                 counts=True,

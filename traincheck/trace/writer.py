@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ _ARROW: dict[Storage, Any] = {
     "string": pa.string(),
 }
 
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 def arrow_schema(family: Family) -> Any:
@@ -48,7 +48,7 @@ class StreamWriter:
         self.family = family
         self.path = folder / (family.name + SUFFIX)
         self._schema = arrow_schema(family)
-        self._file: IO[bytes] | None = None
+        self._file: Any = None
         self._stream: Any = None
         if all(storage != "string" for _, storage in family.columns):
             self._packed = family.packed
@@ -73,8 +73,8 @@ class StreamWriter:
 
     def _append(self, arrays: list[Any]) -> None:
         if self._stream is None:
-            self._file = self.path.open("wb", buffering=0)
-            self._stream = pa.ipc.new_stream(pa.PythonFile(self._file, "w"), self._schema, options=_OPTIONS)
+            self._file = pa.OSFile(str(self.path), "wb")
+            self._stream = pa.ipc.new_stream(self._file, self._schema, options=_OPTIONS)
         self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
 
     def close(self) -> None:

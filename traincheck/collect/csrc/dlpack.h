@@ -5,6 +5,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
 #include <stdint.h>
 
 /* A tensor as the protocol's version 1 describes it. */
@@ -28,18 +29,23 @@ typedef struct {
     uint8_t kind, bits;
 } Memory;
 
-/* What values are like as a whole. Without a range minimum and maximum are NaN. */
+/* What can be told of the values in some memory: nothing, whether one is not zero, their range too, and all. */
+typedef enum { UNKNOWN, BITS, INTEGERS, FLOATS } Sort;
+
+/* What values are like as a whole. */
 typedef struct {
-    double squares; /* their sum; 0 of integers */
-    int64_t nonfinite; /* -1 when nobody knows */
-    int any; /* whether one is not zero */
+    double squares;    /* their sum, of floats */
+    int64_t nonfinite; /* how many there are among floats */
+    int any;           /* whether one is not zero */
     double minimum, maximum;
 } Extent;
 
+#define NOTHING ((Extent){.minimum = INFINITY, .maximum = -INFINITY})
+
+void prepare_vectors(void); /* once, before any other */
 DescribeTensor find_description(PyObject *exchange);
 int locate(const Described *, Memory *);
-int measure_extent(const Memory *, int ranged, Extent *);
-int count_extent(const Memory *, int ranged, Extent *);
-int look_for_any(const Memory *, int ranged, Extent *);
+Sort sort_of(const Memory *, int ranged);
+void measure(const Memory *, Sort, int ranged, Extent *);
 
 #endif

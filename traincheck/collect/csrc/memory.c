@@ -48,25 +48,26 @@ int locate(const Described *told, Memory *memory)
     return told->device_type == HOST && told->bits % 8 == 0 && (!memory->size || told->data != NULL);
 }
 
-enum { WIDTH = 16, SIDE = 4, BLOCK = 4096 }; /* bytes in a vector, vectors side by side, values summed up at a time */
+enum { SIDE = 4, BLOCK = 4096 }; /* vectors side by side, values summed up at a time */
 
 /* Of two vectors, the values of one where a comparison held and of the other elsewhere. */
 #define WHERE(mask, one, other)                                                                                        \
     ((__typeof__(one))(((mask) & (__typeof__(mask))(one)) | (~(mask) & (__typeof__(mask))(other))))
 
-/* Sums of squares are taken in the values' own type. Vectors are those that GCC and Clang know. */
-#define DEFINE_SQUARES(type)                                                                                           \
-    typedef type Lanes_##type __attribute__((vector_size(WIDTH)));                                                     \
+/* With vectors of `width` bytes, as GCC and Clang know them. Sums of squares are taken in the values' own type. */
+#define DEFINE_VECTORS(type, width, target)                                                                            \
+    typedef type Lanes_##type##width __attribute__((vector_size(width)));                                              \
+    typedef type Loose_##type##width __attribute__((vector_size(width), aligned(sizeof(type)), may_alias));            \
                                                                                                                        \
-    static double squares_of_##type(const type *values, Py_ssize_t count)                                              \
+    target static double squares_of_##type##width(const type *values, Py_ssize_t count)                                \
     {                                                                                                                  \
-        enum { LANES = WIDTH / sizeof(type), STRIDE = LANES * SIDE };                                                  \
+        enum { LANES = width / sizeof(type), STRIDE = LANES * SIDE };                                                  \
         double sum = 0;                                                                                                \
         for (Py_ssize_t begin = 0; begin < count; begin += BLOCK) {                                                    \
             Py_ssize_t end = count - begin < BLOCK ? count : begin + BLOCK, at = begin;                                \
-            Lanes_##type sums[SIDE] = {{0}}, part[SIDE];                                                               \
+            Lanes_##type##width sums[SIDE] = {{0}};                                                                    \
             for (; at + STRIDE <= end; at += STRIDE) {                                                                 \
-                memcpy(part, values + at, sizeof part);                                                                \
+                const Loose_##type##width *part = (const Loose_##type##width *)(values + at);                          \
                 for (int side = 0; side < SIDE; side++)                                                                \
                     sums[side] += part[side] * part[side];                                                             \
             }                                                                                                          \
@@ -78,17 +79,17 @@ enum { WIDTH = 16, SIDE = 4, BLOCK = 4096 }; /* bytes in a vector, vectors side 
         return sum;                                                                                                    \
     }                                                                                                                  \
                                                                                                                        \
-    static void range_of_##type(const type *values, Py_ssize_t count, Extent *extent)                                  \
+    target static void range_of_##type##width(const type *values, Py_ssize_t count, Extent *extent)                    \
     {                                                                                                                  \
-        enum { LANES = WIDTH / sizeof(type), STRIDE = LANES * SIDE };                                                  \
-        Lanes_##type least[SIDE], greatest[SIDE], part[SIDE];                                                          \
+        enum { LANES = width / sizeof(type), STRIDE = LANES * SIDE };                                                  \
+        Lanes_##type##width least[SIDE], greatest[SIDE];                                                               \
         Py_ssize_t at = 0;                                                                                             \
         for (int lane = 0; lane < STRIDE; lane++) {                                                                    \
             least[lane / LANES][lane % LANES] = (type)INFINITY;                                                        \
             greatest[lane / LANES][lane % LANES] = (type)-INFINITY;                                                    \
         }                                                                                                              \
         for (; at + STRIDE <= count; at += STRIDE) { /* NaN is neither less nor greater */                             \
-            memcpy(part, values + at, sizeof part);                                                                    \
+            const Loose_##type##width *part = (const Loose_##type##width *)(values + at);                              \
             for (int side = 0; side < SIDE; side++) {                                                                  \
                 least[side] = WHERE(part[side] < least[side], part[side], least[side]);                                \
                 greatest[side] = WHERE(part[side] > greatest[side], part[side], greatest[side]);                       \
@@ -103,11 +104,36 @@ enum { WIDTH = 16, SIDE = 4, BLOCK = 4096 }; /* bytes in a vector, vectors side 
             extent->minimum = low < extent->minimum ? low : extent->minimum;                                           \
             extent->maximum = high > extent->maximum ? high : extent->maximum;                                         \
         }                                                                                                              \
-    }                                                                                                                  \
-                                                                                                                       \
+    }
+
+DEFINE_VECTORS(float, 16, )
+DEFINE_VECTORS(double, 16, )
+
+#if defined(__x86_64__)
+
+#define WIDE __attribute__((target("avx2")))
+
+DEFINE_VECTORS(float, 32, WIDE)
+DEFINE_VECTORS(double, 32, WIDE)
+
+#define BY_WIDTH(function, ...) (is_wide ? function##32(__VA_ARGS__) : function##16(__VA_ARGS__))
+
+static int is_wide;
+
+void prepare_vectors(void) { is_wide = __builtin_cpu_supports("avx2"); }
+
+#else
+
+#define BY_WIDTH(function, ...) function##16(__VA_ARGS__)
+
+void prepare_vectors(void) {}
+
+#endif
+
+#define DEFINE_ADD(type)                                                                                               \
     static void add_##type(const type *values, Py_ssize_t count, int ranged, Extent *extent)                           \
     {                                                                                                                  \
-        double squares = squares_of_##type(values, count);                                                             \
+        double squares = BY_WIDTH(squares_of_##type, values, count);                                                   \
         extent->squares += squares;                                                                                    \
         extent->any |= squares > 0.0;                                                                                  \
         if (!(squares > 0.0 && squares < INFINITY)) /* nothing, or more than squares can tell */                       \
@@ -116,11 +142,11 @@ enum { WIDTH = 16, SIDE = 4, BLOCK = 4096 }; /* bytes in a vector, vectors side 
                 extent->any |= values[at] != 0;                                                                        \
             }                                                                                                          \
         if (ranged)                                                                                                    \
-            range_of_##type(values, count, extent);                                                                    \
+            BY_WIDTH(range_of_##type, values, count, extent);                                                          \
     }
 
-DEFINE_SQUARES(float)
-DEFINE_SQUARES(double)
+DEFINE_ADD(float)
+DEFINE_ADD(double)
 
 static float of_bfloat(uint16_t bits)
 {
@@ -157,23 +183,6 @@ static void add_short(const Memory *memory, int ranged, Extent *extent)
     }
 }
 
-/* Measures floating-point values; 0 when they are of another kind. */
-int measure_extent(const Memory *memory, int ranged, Extent *extent)
-{
-    *extent = (Extent){.minimum = INFINITY, .maximum = -INFINITY};
-    if (memory->kind == FLOAT && memory->bits == 32)
-        add_float(memory->values, memory->size / 4, ranged, extent);
-    else if (memory->kind == FLOAT && memory->bits == 64)
-        add_double(memory->values, memory->size / 8, ranged, extent);
-    else if ((memory->kind == FLOAT || memory->kind == BFLOAT) && memory->bits == 16)
-        add_short(memory, ranged, extent);
-    else
-        return 0;
-    if (extent->minimum > extent->maximum) /* nothing but NaN, or nobody asked */
-        extent->minimum = extent->maximum = NAN;
-    return 1;
-}
-
 #define DEFINE_COUNT(type)                                                                                             \
     static void count_##type(const type *values, Py_ssize_t count, Extent *extent)                                     \
     {                                                                                                                  \
@@ -200,13 +209,9 @@ DEFINE_COUNT(uint64_t)
 
 #define COUNT(type) count_##type(memory->values, memory->size / (Py_ssize_t)sizeof(type), extent)
 
-/* The same of integers and truth values. */
-int count_extent(const Memory *memory, int ranged, Extent *extent)
+static void add_integers(const Memory *memory, Extent *extent)
 {
-    *extent = (Extent){.minimum = NAN, .maximum = NAN};
     int negative = memory->kind == SIGNED;
-    if (!negative && memory->kind != UNSIGNED && memory->kind != BOOLEAN)
-        return 0;
     switch (memory->bits) {
     case 8:
         negative ? COUNT(int8_t) : COUNT(uint8_t);
@@ -220,19 +225,47 @@ int count_extent(const Memory *memory, int ranged, Extent *extent)
     case 64:
         negative ? COUNT(int64_t) : COUNT(uint64_t);
         break;
-    default:
-        return 0;
     }
-    if (!ranged)
-        extent->minimum = extent->maximum = NAN;
-    return 1;
 }
 
-/* Of complex numbers and those of less than two bytes no more than whether a bit is set; 0 where a range is wanted. */
-int look_for_any(const Memory *memory, int ranged, Extent *extent)
+/* What can be told of values; complex numbers and those of less than two bytes have no range. */
+Sort sort_of(const Memory *memory, int ranged)
+{
+    int bits = memory->bits, even = bits == 8 || bits == 16 || bits == 32 || bits == 64;
+    switch (memory->kind) {
+    case FLOAT:
+        if (bits == 16 || bits == 32 || bits == 64)
+            return FLOATS;
+        break;
+    case BFLOAT:
+        if (bits == 16)
+            return FLOATS;
+        break;
+    case SIGNED:
+    case UNSIGNED:
+    case BOOLEAN:
+        if (even)
+            return INTEGERS;
+        break;
+    case COMPLEX:
+        return BITS;
+    }
+    return !ranged && bits <= 8 ? BITS : UNKNOWN;
+}
+
+/* Measures memory of a known sort. */
+void measure(const Memory *memory, Sort sort, int ranged, Extent *extent)
 {
     const char *bytes = memory->values;
-    *extent = (Extent){.nonfinite = -1, .minimum = NAN, .maximum = NAN};
-    extent->any = memory->size && (bytes[0] != 0 || memcmp(bytes, bytes + 1, memory->size - 1) != 0);
-    return memory->kind == COMPLEX || (!ranged && memory->bits <= 8);
+    *extent = NOTHING;
+    if (sort == INTEGERS)
+        add_integers(memory, extent);
+    else if (sort == BITS)
+        extent->any = memory->size && (bytes[0] != 0 || memcmp(bytes, bytes + 1, memory->size - 1) != 0);
+    else if (memory->bits == 32)
+        add_float(memory->values, memory->size / 4, ranged, extent);
+    else if (memory->bits == 64)
+        add_double(memory->values, memory->size / 8, ranged, extent);
+    else
+        add_short(memory, ranged, extent);
 }

@@ -1,10 +1,12 @@
 /* The module: finds the slots of the classes it is given, and keeps what recorders work on. */
 
+#include "digest.h"
+#include "dlpack.h"
 #include "native.h"
 #include <stddef.h>
 #include <string.h>
 
-enum { INTERFACE = 4 }; /* to be raised with every change of what Python sees, here and in compiled.py */
+enum { INTERFACE = 5 }; /* to be raised with every change of what Python sees, here and in compiled.py */
 
 #define DEFINE_SLOT(class, slot) Py_ssize_t class##_##slot##_at;
 SLOTS(DEFINE_SLOT)
@@ -77,6 +79,7 @@ static PyMethodDef functions[] = {
     {"use", use, METH_O, "Work on objects of these classes too, given by name."},
     {"structure", (PyCFunction)(void (*)(void))structure, METH_FASTCALL,
      "A number that is another when some of these objects (by weak reference) has got other members in some tables."},
+    {"digest", digest, METH_O, "The fingerprint of a buffer's bytes: digest.c says how."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -95,6 +98,8 @@ PyMODINIT_FUNC PyInit__native(void)
         return NULL;
     WORDS(INTERN_WORD)
 #undef INTERN_WORD
+    prepare_digests();
+    prepare_vectors();
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (PyModule_AddType(module, &StateType) < 0 || PyModule_AddType(module, &RecorderType) < 0
                            || PyModule_AddType(module, &SweeperType) < 0))

@@ -36,9 +36,9 @@ SLOTS(DECLARE_SLOT)
 
 /* Attributes, methods and functions by name. */
 #define WORDS(X)                                                                                                       \
-    X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(bind) X(device) X(dtype) X(fail)         \
-    X(grad) X(intdigest) X(is_cpu) X(leave_raised) X(link) X(new_thread) X(number) X(pick)              \
-    X(requires_grad) X(roster) X(shape) X(started) X(storage_offset) X(training) X(update) X(waits)
+    X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(_version) X(bind) X(device) X(dtype)     \
+    X(fail) X(grad) X(is_cpu) X(leave_raised) X(link) X(new_thread) X(number) X(pick) X(requires_grad) X(roster)       \
+    X(shape) X(started) X(storage_offset) X(training) X(waits)
 
 #define DECLARE_WORD(word) extern PyObject *word##_word;
 WORDS(DECLARE_WORD)

@@ -1,18 +1,12 @@
 /* Sweeps over the variables: what Changes does in Python, where all memory can be read directly. */
 
-#include "dlpack.h"
 #include "native.h"
-#include <math.h>
+#include "reading.h"
 #include <stddef.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { DATA, GRAD, COLUMNS }; /* as in replay.py */
-
-/* A tensor to be read: which of the column's fingerprints is its, and at which position of the table it stands. */
-typedef struct {
-    PyObject *tensor; /* None for a gradient that is not there */
-    Py_ssize_t place, position;
-    PyObject *seen; /* its fingerprint, if that is another than before */
-} Item;
 
 /* A row of the type CELL in measures.py. */
 typedef struct {
@@ -25,11 +19,20 @@ typedef struct {
 
 _Static_assert(sizeof(Cell) == 48, "the rows of measures.py have no gaps");
 
+/* A tensor to be read: which of the column's fingerprints is its, and at which position of the table it stands. */
+typedef struct {
+    PyObject *tensor; /* None for a gradient that is not there */
+    Py_ssize_t place, position;
+    Mark mark; /* of gradients */
+    Read read;
+    PyObject *seen; /* its fingerprint, if that is another than before */
+    Cell *cell;     /* and what is told of it */
+} Item;
+
 typedef struct {
     PyObject_HEAD
     PyObject *table, *waiting, *counter; /* the variables, notes that wait, and what numbers updates */
     PyObject *swept, *plain;             /* the type of notes, types whose own memory holds their values */
-    PyObject *hash, *hasher;             /* xxh3, and the type that takes it in portions */
     DescribeTensor describe;             /* of torch */
     unsigned long long gap, unseen, low; /* prints of None and of what was never read; addresses above are real */
     int none, zero, nonzero, nonfinite;  /* words for classes */
@@ -37,7 +40,13 @@ typedef struct {
     int busy;
     Item *items; /* room that is kept from one sweep to the next; for cells it is twice as much */
     Cell *cells;
+    Read **chosen;
     Py_ssize_t room, most, count; /* tensors there is room for, may be added in this sweep, and have been */
+    Kept *kept[COLUMNS]; /* of what is at some place, of which there is room for so many */
+    Py_ssize_t kept_room[COLUMNS];
+    Reader reader;
+    unsigned long thread; /* where and in which process this was made */
+    pid_t process;
 } Sweeper;
 
 enum { FAILED = -1, UNFIT, DONE, LATER }; /* LATER: not this time */
@@ -52,11 +61,27 @@ static int make_room(Sweeper *self, Py_ssize_t count)
     self->items = items == NULL ? self->items : items;
     Cell *cells = PyMem_Realloc(self->cells, 2 * count * sizeof(Cell));
     self->cells = cells == NULL ? self->cells : cells;
-    if (items == NULL || cells == NULL) {
+    Read **chosen = PyMem_Realloc(self->chosen, count * sizeof(Read *));
+    self->chosen = chosen == NULL ? self->chosen : chosen;
+    if (items == NULL || cells == NULL || chosen == NULL) {
         PyErr_NoMemory();
         return FAILED;
     }
     self->room = count;
+    return DONE;
+}
+
+/* Room for what is kept of so many places. */
+static int keep_more(Sweeper *self, int column, Py_ssize_t places)
+{
+    Kept *kept = PyMem_Realloc(self->kept[column], 2 * places * sizeof(Kept));
+    if (kept == NULL) {
+        PyErr_NoMemory();
+        return FAILED;
+    }
+    memset(kept + self->kept_room[column], 0, (2 * places - self->kept_room[column]) * sizeof(Kept));
+    self->kept[column] = kept;
+    self->kept_room[column] = 2 * places;
     return DONE;
 }
 
@@ -97,6 +122,25 @@ static int gather_data(Sweeper *self, PyObject *references, PyObject *stand_ins)
     return DONE;
 }
 
+/* The mark of a gradient; one that is like no other where there is no count. */
+static int mark_of(Sweeper *self, PyObject *gradient, Mark *mark)
+{
+    *mark = (Mark){0};
+    if (gradient == Py_None)
+        return DONE;
+    Described told;
+    PyObject *version = self->describe(gradient, &told) == 0 ? PyObject_GetAttr(gradient, _version_word) : NULL;
+    mark->values = version == NULL ? NULL : (const char *)told.data + told.offset;
+    mark->version = version == NULL ? -1 : PyLong_AsLongLong(version) + 1;
+    Py_XDECREF(version);
+    if (PyErr_Occurred()) { /* sparse, meta, or made in inference mode */
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return FAILED;
+        PyErr_Clear();
+    }
+    return DONE;
+}
+
 static int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins)
 {
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
@@ -110,7 +154,12 @@ static int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand
             Py_DECREF(gradient);
             return LATER;
         }
+        Mark mark;
+        int marked = mark_of(self, gradient, &mark);
         add_item(self, stand_in(gradient, stand_ins, at), at, PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)));
+        if (marked != DONE)
+            return marked;
+        self->items[self->count - 1].mark = mark;
     }
     return DONE;
 }
@@ -131,39 +180,6 @@ static int gather_some(Sweeper *self, PyObject *tensors, PyObject *stand_ins)
         }
     }
     return DONE;
-}
-
-/* What a function makes of some memory. */
-static PyObject *call_with(PyObject *function, const char *values, Py_ssize_t size)
-{
-    PyObject *view = PyMemoryView_FromMemory((char *)values, size, PyBUF_READ);
-    PyObject *found = view == NULL ? NULL : PyObject_CallOneArg(function, view);
-    Py_XDECREF(view);
-    return found;
-}
-
-enum { PORTION = 1 << 15 };
-
-/* More than a portion at a time, and xxhash would let other threads run, who may free the memory while it is read. */
-static PyObject *hash_of(Sweeper *self, const Memory *memory)
-{
-    if (memory->size <= PORTION)
-        return call_with(self->hash, memory->values, memory->size);
-    PyObject *hasher = PyObject_CallNoArgs(self->hasher);
-    PyObject *update = hasher == NULL ? NULL : PyObject_GetAttr(hasher, update_word), *found = NULL;
-    Py_ssize_t at = 0;
-    for (Py_ssize_t size; update != NULL && at < memory->size; at += size) {
-        size = memory->size - at < PORTION ? memory->size - at : PORTION;
-        PyObject *done = call_with(update, (const char *)memory->values + at, size);
-        if (done == NULL)
-            break;
-        Py_DECREF(done);
-    }
-    if (update != NULL && at >= memory->size)
-        found = PyObject_CallMethodNoArgs(hasher, intdigest_word);
-    Py_XDECREF(update);
-    Py_XDECREF(hasher);
-    return found;
 }
 
 /* Whether an address is more than an offset: FSDP frees a storage and keeps the tensors in it. */
@@ -194,30 +210,6 @@ static int find_memory(Sweeper *self, PyObject *tensor, Memory *memory)
     return !memory->size || (uintptr_t)memory->values > self->low ? DONE : owns_memory(tensor, &told);
 }
 
-/* Fills in what there is to know of values, but for position and fingerprint. */
-static int measure(Sweeper *self, const Memory *memory, int ranged, Cell *cell)
-{
-    Extent extent;
-    int measured = measure_extent(memory, ranged, &extent);
-    if (!measured && !count_extent(memory, ranged, &extent) && !look_for_any(memory, ranged, &extent))
-        return UNFIT;
-    cell->norm = measured ? sqrt(extent.squares) : UNMEASURED;
-    cell->nonfinite = extent.nonfinite;
-    cell->minimum = extent.minimum;
-    cell->maximum = extent.maximum;
-    cell->class = extent.nonfinite > 0 ? self->nonfinite : extent.any ? self->nonzero : self->zero;
-    return DONE;
-}
-
-static int measure_absent(Sweeper *self, Cell *cell)
-{
-    cell->class = self->none;
-    cell->norm = UNMEASURED;
-    cell->nonfinite = NONE_ID;
-    cell->minimum = cell->maximum = Py_NAN;
-    return DONE;
-}
-
 /* Cells of what changed, from the front, and of what was never read before, from the back of the room. */
 typedef struct {
     PyObject *prints;
@@ -226,31 +218,79 @@ typedef struct {
     int ranged;
 } Found;
 
-static int read_item(Sweeper *self, Item *item, Found *found)
+/* Finds the memory of what was gathered, and reads it. */
+static int read_all(Sweeper *self, int column, int ranged)
 {
-    Memory memory;
-    int gone = item->tensor == Py_None, fit = gone ? DONE : find_memory(self, item->tensor, &memory);
-    if (fit != DONE)
-        return fit;
-    PyObject *seen = gone ? PyLong_FromUnsignedLongLong(self->gap) : hash_of(self, &memory);
-    if (item->place >= PyList_GET_SIZE(found->prints)) {
-        Py_XDECREF(seen);
-        return seen == NULL ? FAILED : LATER;
+    Py_ssize_t count = 0;
+    for (Item *item = self->items; item < self->items + self->count; item++) {
+        if (item->place >= self->kept_room[column] && keep_more(self, column, item->place + 1) != DONE)
+            return FAILED;
+        if (item->tensor == Py_None) {
+            item->read.print = self->gap;
+            continue;
+        }
+        int fit = find_memory(self, item->tensor, &item->read.memory);
+        if (fit != DONE)
+            return fit;
+        item->read.sort = sort_of(&item->read.memory, ranged);
+        if (item->read.sort == UNKNOWN)
+            return UNFIT;
+        self->chosen[count++] = &item->read;
     }
-    PyObject *before = PyList_GET_ITEM(found->prints, item->place);
-    int same = seen == NULL ? -1 : PyObject_RichCompareBool(seen, before, Py_EQ);
-    if (same != 0) {
-        Py_XDECREF(seen);
-        return same < 0 ? FAILED : DONE;
+    for (Item *item = self->items; item < self->items + self->count; item++) { /* now that there is room for all */
+        item->read.kept = &self->kept[column][item->place];
+        item->read.kept->mark = item->mark;
     }
-    item->seen = seen;
-    int first = PyLong_AsUnsignedLongLong(before) == self->unseen;
-    Cell *cell = first ? found->first - ++found->firsts : found->changed + found->changes++;
-    cell->position = (int32_t)item->position;
-    cell->print = PyLong_AsUnsignedLongLong(seen);
-    if (PyErr_Occurred())
+    self->reader.side_by_side = PyThread_get_thread_ident() == self->thread && getpid() == self->process;
+    return read_memory(&self->reader, self->chosen, count, ranged) < 0 ? FAILED : DONE;
+}
+
+/* Gives an item a cell, if it is another than before. */
+static int compare(Sweeper *self, Item *item, Found *found)
+{
+    if (item->place >= PyList_GET_SIZE(found->prints))
+        return LATER;
+    uint64_t before = PyLong_AsUnsignedLongLong(PyList_GET_ITEM(found->prints, item->place));
+    if (before == (uint64_t)-1 && PyErr_Occurred())
         return FAILED;
-    return gone ? measure_absent(self, cell) : measure(self, &memory, found->ranged, cell);
+    if (before == item->read.print)
+        return DONE;
+    item->seen = PyLong_FromUnsignedLongLong(item->read.print);
+    item->cell = before == self->unseen ? found->first - ++found->firsts : found->changed + found->changes++;
+    return item->seen == NULL ? FAILED : DONE;
+}
+
+static void fill(const Sweeper *self, const Item *item, int ranged)
+{
+    Sort sort = item->read.sort; /* UNKNOWN of what is not there */
+    Extent extent = {.minimum = NAN, .maximum = NAN};
+    if (sort != UNKNOWN)
+        extent = extent_of(&item->read, ranged);
+    *item->cell = (Cell){
+        .position = (int32_t)item->position,
+        .class = sort == UNKNOWN        ? self->none
+                 : extent.nonfinite > 0 ? self->nonfinite
+                 : extent.any           ? self->nonzero
+                                        : self->zero,
+        .print = item->read.print,
+        .norm = sort == FLOATS ? sqrt(extent.squares) : UNMEASURED,
+        .nonfinite = sort == FLOATS || sort == INTEGERS ? extent.nonfinite : NONE_ID,
+        .minimum = extent.minimum,
+        .maximum = extent.maximum,
+    };
+}
+
+/* Fills the cells of what is another than before. */
+static int tell_changes(Sweeper *self, Found *found)
+{
+    for (Item *item = self->items; item < self->items + self->count; item++) {
+        int fit = compare(self, item, found);
+        if (fit != DONE)
+            return fit;
+        if (item->cell != NULL)
+            fill(self, item, found->ranged);
+    }
+    return DONE;
 }
 
 /* As many numbers as the updates of some cells take, one for each name of a variable: the first of them. */
@@ -337,22 +377,27 @@ static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
     return done;
 }
 
+static void let_go(Sweeper *self)
+{
+    for (Item *item = self->items; item < self->items + self->count; item++) {
+        Py_DECREF(item->tensor);
+        Py_XDECREF(item->seen);
+    }
+    self->busy = 0;
+}
+
 /* Reads what was gathered, and lets go of it. */
 static int sweep(Sweeper *self, int fit, int column, PyObject *call)
 {
     PyObject *watched = column == DATA ? SLOT(self->table, Table_data) : SLOT(self->table, Table_grad);
     PyObject *prints = Py_NewRef(SLOT(watched, Column_prints));
     Found found = {prints, self->cells, self->cells + 2 * self->room, 0, 0, self->ranged[column]};
-    for (Py_ssize_t at = 0; fit == DONE && at < self->count; at++)
-        fit = read_item(self, &self->items[at], &found);
+    fit = fit == DONE ? read_all(self, column, found.ranged) : fit;
+    fit = fit == DONE ? tell_changes(self, &found) : fit;
     if (fit == DONE && found.changes + found.firsts)
         fit = commit(self, column, call, &found);
     Py_DECREF(prints);
-    for (Item *item = self->items; item < self->items + self->count; item++) {
-        Py_DECREF(item->tensor);
-        Py_XDECREF(item->seen);
-    }
-    self->busy = 0;
+    let_go(self);
     return fit;
 }
 
@@ -395,6 +440,26 @@ static PyObject *sweep_data(PyObject *self, PyObject *args) { return sweep_all((
 /* grads(call, stand_ins) */
 static PyObject *sweep_gradients(PyObject *self, PyObject *args) { return sweep_all((Sweeper *)self, args, GRAD); }
 
+/* untouched() */
+static PyObject *are_untouched(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    Sweeper *self = (Sweeper *)object;
+    PyObject *references = Py_NewRef(SLOT(self->table, Table__parameters));
+    int fit = begin(self, PyList_GET_SIZE(references), Py_None), same = 1;
+    if (fit == DONE) {
+        fit = gather_gradients(self, references, Py_None);
+        for (Item *item = self->items; fit == DONE && same && item < self->items + self->count; item++) {
+            Mark *now = &item->mark;
+            same = now->version >= 0 && item->place < self->kept_room[GRAD]
+                   && now->version == self->kept[GRAD][item->place].mark.version
+                   && now->values == self->kept[GRAD][item->place].mark.values;
+        }
+        let_go(self);
+    }
+    Py_DECREF(references);
+    return fit == FAILED ? NULL : PyBool_FromLong(fit == DONE && same);
+}
+
 /* some(call, stand_ins, tensors) */
 static PyObject *sweep_some(PyObject *object, PyObject *args)
 {
@@ -406,7 +471,7 @@ static PyObject *sweep_some(PyObject *object, PyObject *args)
     return told(fit == DONE ? sweep(self, gather_some(self, tensors, stand_ins), DATA, call) : fit);
 }
 
-/* Sweeper(table, waiting, counter, swept, plain, hash, hasher, exchange, (gap, unseen, low),
+/* Sweeper(table, waiting, counter, swept, plain, exchange, (gap, unseen, low),
    (none, zero, nonzero, nonfinite), (whether updates are written: data, gradients),
    (whether ranges are wanted: data, gradients)) */
 static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -415,13 +480,15 @@ static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwar
     PyObject *exchange;
     if (self == NULL)
         return NULL;
-    int fine = PyArg_ParseTuple(args, "OO!OOOOOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
-                                &self->counter, &self->swept, &self->plain, &self->hash, &self->hasher, &exchange,
+    int fine = PyArg_ParseTuple(args, "OO!OOOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
+                                &self->counter, &self->swept, &self->plain, &exchange,
                                 &self->gap, &self->unseen, &self->low, &self->none, &self->zero, &self->nonzero,
                                 &self->nonfinite, &self->written[DATA], &self->written[GRAD], &self->ranged[DATA],
                                 &self->ranged[GRAD]);
-    for (PyObject **part = &self->table; part <= &self->hasher; part++)
+    for (PyObject **part = &self->table; part <= &self->plain; part++)
         Py_XINCREF(*part);
+    self->thread = PyThread_get_thread_ident();
+    self->process = getpid();
     if (!fine || (self->describe = find_description(exchange)) == NULL)
         Py_CLEAR(self);
     return (PyObject *)self;
@@ -430,16 +497,25 @@ static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwar
 static void free_sweeper(PyObject *object)
 {
     Sweeper *self = (Sweeper *)object;
-    for (PyObject **part = &self->table; part <= &self->hasher; part++)
+    for (PyObject **part = &self->table; part <= &self->plain; part++)
         Py_XDECREF(*part);
     PyMem_Free(self->items);
     PyMem_Free(self->cells);
+    PyMem_Free(self->chosen);
+    PyMem_Free(self->reader.portions);
+    for (int column = 0; column < COLUMNS; column++) {
+        for (Py_ssize_t place = 0; place < self->kept_room[column]; place++)
+            forget(&self->kept[column][place]);
+        PyMem_Free(self->kept[column]);
+    }
     Py_TYPE(object)->tp_free(object);
 }
 
 static PyMethodDef methods[] = {
     {"data", sweep_data, METH_VARARGS, "Sweep values and requires_grad within a call."},
     {"grads", sweep_gradients, METH_VARARGS, "Sweep gradients within a call."},
+    {"untouched", are_untouched, METH_NOARGS,
+     "Whether all gradients are those of the last sweep, and no operation that counts has written to one."},
     {"some", sweep_some, METH_VARARGS, "Sweep the values of some tensors within a call."},
     {NULL, NULL, 0, NULL},
 };

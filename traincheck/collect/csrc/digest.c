@@ -1,0 +1,150 @@
+/* Fingerprints of memory, of a kind that can be taken of any number of portions at once, and on a GPU (device.py).
+
+   Memory is read as words of 64 bits in blocks of 512, the last one filled up with zeros. Each word is combined with the
+   key of its place by exclusive or, and of its halves (low + 2^32) (high + 1) is taken. The sum over a block and the
+   block's number are mixed; the sum over all blocks and the size are mixed again. All sums are modulo 2^64.
+
+   No change within 32 bits can go unnoticed: the one factor is below 2^33 and no power of two other than 2^32, the other
+   at most 2^32, so that no difference of products is a multiple of 2^64. Of other changes one in 2^32 can, as in NH, the
+   family this is of (Black et al., UMAC: Fast and Secure Message Authentication, 1999). */
+
+#include "digest.h"
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum { STRIDE = 16 }; /* words that are added up side by side */
+
+static const uint64_t STEP = 0x9e3779b97f4a7c15; /* 2^64 divided by the golden ratio */
+
+static uint64_t keys[KEYED] __attribute__((aligned(64)));
+static uint64_t zeros[KEYED + 1]; /* what zeros from some place on add to a block's sum */
+
+/* Sums over whole strides of words. */
+typedef uint64_t (*AddUp)(const uint64_t *words, int count);
+
+static uint64_t mix(uint64_t value)
+{
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9;
+    value = (value ^ value >> 27) * 0x94d049bb133111eb;
+    return value ^ value >> 31;
+}
+
+static inline uint64_t product(uint64_t keyed) { return (uint64_t)(uint32_t)keyed * (keyed >> 32) + keyed; }
+
+#if defined(__x86_64__)
+
+static uint64_t add_up_by_two(const uint64_t *words, int count)
+{
+    __m128i sums[STRIDE / 2] = {{0}};
+    for (int at = 0; at < count; at += STRIDE)
+        for (int side = 0; side < STRIDE / 2; side++) {
+            __m128i keyed = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(words + at + 2 * side)),
+                                          _mm_load_si128((const __m128i *)(keys + at + 2 * side)));
+            __m128i products = _mm_mul_epu32(keyed, _mm_srli_epi64(keyed, 32));
+            sums[side] = _mm_add_epi64(sums[side], _mm_add_epi64(products, keyed));
+        }
+    uint64_t lanes[STRIDE], sum = 0;
+    memcpy(lanes, sums, sizeof lanes);
+    for (int lane = 0; lane < STRIDE; lane++)
+        sum += lanes[lane];
+    return sum;
+}
+
+__attribute__((target("avx2"))) static uint64_t add_up_by_four(const uint64_t *words, int count)
+{
+    __m256i sums[STRIDE / 4] = {{0}};
+    for (int at = 0; at < count; at += STRIDE)
+        for (int side = 0; side < STRIDE / 4; side++) {
+            __m256i keyed = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(words + at + 4 * side)),
+                                             _mm256_load_si256((const __m256i *)(keys + at + 4 * side)));
+            __m256i products = _mm256_mul_epu32(keyed, _mm256_srli_epi64(keyed, 32));
+            sums[side] = _mm256_add_epi64(sums[side], _mm256_add_epi64(products, keyed));
+        }
+    uint64_t lanes[STRIDE], sum = 0;
+    memcpy(lanes, sums, sizeof lanes);
+    for (int lane = 0; lane < STRIDE; lane++)
+        sum += lanes[lane];
+    return sum;
+}
+
+static AddUp add_up = add_up_by_two;
+
+static void choose(void)
+{
+    if (__builtin_cpu_supports("avx2"))
+        add_up = add_up_by_four;
+}
+
+#else
+
+static uint64_t add_up_by_one(const uint64_t *words, int count)
+{
+    uint64_t sums[STRIDE] = {0}, sum = 0, word;
+    for (int at = 0; at < count; at += STRIDE)
+        for (int side = 0; side < STRIDE; side++) {
+            memcpy(&word, words + at + side, sizeof word);
+            sums[side] += product(word ^ keys[at + side]);
+        }
+    for (int side = 0; side < STRIDE; side++)
+        sum += sums[side];
+    return sum;
+}
+
+static AddUp add_up = add_up_by_one;
+
+static void choose(void) {}
+
+#endif
+
+/* Once, before any other. */
+void prepare_digests(void)
+{
+    for (int at = 0; at < KEYED; at++)
+        keys[at] = mix((at + 1) * STEP);
+    zeros[KEYED] = 0;
+    for (int at = KEYED - 1; at >= 0; at--)
+        zeros[at] = zeros[at + 1] + product(keys[at]);
+    choose();
+}
+
+/* The keys as bytes. */
+PyObject *get_keys(void) { return PyBytes_FromStringAndSize((const char *)keys, sizeof keys); }
+
+static uint64_t add_up_last(const char *values, Py_ssize_t size)
+{
+    uint64_t words[KEYED];
+    int count = (int)((size + 8 * STRIDE - 1) / (8 * STRIDE)) * STRIDE;
+    memset((char *)words + size, 0, 8 * count - size);
+    memcpy(words, values, size);
+    return add_up(words, count) + zeros[count];
+}
+
+/* The sum over the blocks of some memory, of which the first has a number. */
+uint64_t add_up_blocks(const char *values, Py_ssize_t size, uint64_t first)
+{
+    uint64_t sum = 0;
+    for (; size >= BLOCK_SIZE; size -= BLOCK_SIZE, values += BLOCK_SIZE)
+        sum += mix(add_up((const uint64_t *)values, KEYED) + STEP * first++);
+    return size ? sum + mix(add_up_last(values, size) + STEP * first) : sum;
+}
+
+/* The fingerprint of memory of which all blocks have been added up; the smallest numbers have another meaning. */
+uint64_t finish_digest(uint64_t sum, Py_ssize_t size)
+{
+    uint64_t found = mix(sum + STEP * (uint64_t)size);
+    return found < 16 ? found + 16 : found;
+}
+
+/* digest(buffer) */
+PyObject *digest(PyObject *Py_UNUSED(module), PyObject *buffer)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    uint64_t found = finish_digest(add_up_blocks(view.buf, view.len, 0), view.len);
+    PyBuffer_Release(&view);
+    return PyLong_FromUnsignedLongLong(found);
+}
