@@ -37,7 +37,17 @@ class NativeBuildHook(BuildHookInterface[Any]):
         include = sysconfig.get_path("include")
         sources = sorted(map(str, (root / _SOURCES).glob("*.c")))
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
-        command = [*compiler, "-O3", *shared, "-fPIC", f"-I{include}", *sources, "-o", str(target)]
+        command = [
+            *compiler,
+            "-O3",
+            *shared,
+            "-fPIC",
+            "-fvisibility=hidden",
+            f"-I{include}",
+            *sources,
+            "-o",
+            str(target),
+        ]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:

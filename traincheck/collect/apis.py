@@ -11,6 +11,12 @@ from traincheck.collect.summaries import SetTable, qualified
 _NOTHING: frozenset[str] = frozenset()
 
 
+_MOST_PLANS = 256
+"""Of one API; functions may be called with any keywords."""
+
+Plan = tuple[SetTable, tuple[str, ...], list[int]]
+
+
 class Api:
     """One API name, what is asked of its calls, and the sets its arguments and results have been seen as.
 
@@ -19,8 +25,8 @@ class Api:
     """
 
     __slots__ = (
-        "_picks", "args", "gives", "group", "hashed", "linked", "name", "named", "names", "number", "only", "results",
-        "takes", "users", "wanted",
+        "_plans", "_tables", "args", "gives", "group", "hashed", "linked", "name", "names", "number", "only",
+        "results", "takes", "users", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -42,30 +48,41 @@ class Api:
         self.group = ""
         self.users = users  # whether its code is the user's, so that what it calls has a site of its own
         self.args = SetTable(optional)
-        self.named: dict[tuple[str, ...], SetTable] = {}  # of calls with other arguments than `names`
+        self._tables: dict[tuple[str, ...], SetTable] = {}  # of calls with other arguments than `names`
         self.results = SetTable()
-        self._picks: dict[int, tuple[tuple[str, ...], list[int]]] = {}
+        self._plans: dict[tuple[int, tuple[str, ...]], Plan] = {}
 
-    def pick(self, args: tuple[Any, ...]) -> tuple[tuple[str, ...], list[Any]]:
-        """Names and values of those positional arguments that are asked for, when not all are."""
-        found = self._picks.get(len(args))
+    def plan(self, count: int, keywords: tuple[str, ...]) -> Plan:
+        """How calls with `count` positional arguments and these keywords are described, as far as is asked for.
+
+        The set table, the names, and where the values stand among all that is passed. What `*args` takes is called
+        args.0 and so on.
+        """
+        key = count, keywords
+        found = self._plans.get(key)
         if found is None:
-            places = [place for place, name in enumerate(self.names[: len(args)]) if name in (self.only or ())]
-            found = self._picks[len(args)] = tuple(self.names[place] for place in places), places
-        return found[0], [args[place] for place in found[1]]
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            found = self._plans[key] = self._planned(count, keywords)
+        return found
+
+    def _planned(self, count: int, keywords: tuple[str, ...]) -> Plan:
+        more = tuple([f"args.{index}" for index in range(count - len(self.names))]) + keywords
+        every = self.names[:count] + more
+        places = [place for place, name in enumerate(every) if self.only is None or name.partition(".")[0] in self.only]
+        names = tuple([every[place] for place in places])
+        if not more:
+            return self.args, names, places
+        table = self._tables.get(names)
+        if table is None:
+            table = self._tables[names] = SetTable(self.args.optional)
+        return table, names, places
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[SetTable, tuple[str, ...], tuple[Any, ...]]:
-        """The set table, names and values of what was passed; what `*args` takes is called args.0 and so on."""
-        names, count = self.names, len(args)
-        names = names[:count] + tuple([f"args.{index}" for index in range(count - len(names))]) + tuple(kwargs)
-        values = args + tuple(kwargs.values())
-        if self.only is not None:
-            chosen = [place for place, name in enumerate(names) if name.partition(".")[0] in self.only]
-            names, values = tuple([names[place] for place in chosen]), tuple([values[place] for place in chosen])
-        table = self.named.get(names)
-        if table is None:
-            table = self.named[names] = SetTable(self.args.optional)
-        return table, names, values
+        """The set table, names and values of what was passed, as far as is asked for."""
+        table, names, places = self.plan(len(args), tuple(kwargs))
+        every = (*args, *kwargs.values())
+        return table, names, every if len(places) == len(every) else tuple([every[place] for place in places])
 
 
 class Apis:

@@ -208,10 +208,8 @@ class Calls:
             told = watch.before is None or (watch.forward and outer is not None and outer.in_forward)
         if api.takes:
             table, names, items = api.args, api.names, args
-            if kwargs or len(args) > len(names):
+            if kwargs or len(args) > len(names) or api.only is not None:
                 table, names, items = api.bind(args, kwargs)
-            elif api.only is not None:
-                names, items = api.pick(args)  # type: ignore[assignment]
             linked = api.linked and (hashed or (outer is None if watch.linked is None else watch.linked))
             hashed = hashed and api.hashed
             if len(items) == 1:

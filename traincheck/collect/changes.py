@@ -19,6 +19,7 @@ from traincheck.collect.fingerprint import (
     Floats,
     Reader,
     capturing,
+    fingerprint,
 )
 from traincheck.collect.measures import CELL, Measures
 from traincheck.collect.mirror import mirrored
@@ -79,6 +80,11 @@ class Changes:
         self._unfit: set[str] = set()  # and of those that have to be done in Python
         self.write: Callable[[], None] = self._replay.run
         """Lets what was noted become rows."""
+
+    def fingerprint(self, tensor: torch.Tensor) -> int:
+        """As that of the module of this name, in less time where memory can be read directly."""
+        found = None if self._compiled is None else self._compiled.fingerprint(tensor)
+        return fingerprint(tensor) if found is None else found
 
     def data(self, call: int) -> None:
         """Sweep values and requires_grad."""

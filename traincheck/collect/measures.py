@@ -27,7 +27,7 @@ CELL = np.dtype(
         ("maximum", "f8"),
     ]
 )
-"""What is known of one value of the variable at a position; the compiled part writes the same (csrc/read.c)."""
+"""What is known of one value of the variable at a position; the compiled part writes the same (csrc/sweep.h)."""
 
 
 class Measures:

@@ -19,7 +19,6 @@ from traincheck.collect.calls import Calls, Open
 from traincheck.collect.changes import Changes
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.discovery import Modules
-from traincheck.collect.fingerprint import fingerprint
 from traincheck.collect.hyperparameters import Hyperparameters
 from traincheck.collect.moments import Moments
 from traincheck.collect.objects import Objects, Tensors
@@ -49,14 +48,14 @@ class Monitor:
         self.tensors = Tensors(self.buffers.next_id)
         self.contexts = Contexts(self.buffers)
         self.sites = Sites(self.buffers.names, settings.cwd)
-        self.summaries = Summaries(self.buffers, self.tensors.token, fingerprint)
+        self.modules = Modules()
+        self.variables = Variables(self.buffers, self.objects, self.modules)
+        self.changes = Changes(self.buffers, self.variables, self.needs)
+        self.summaries = Summaries(self.buffers, self.tensors.token, self.changes.fingerprint)
         self.calls = Calls(
             self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs, self.full_gate
         )
         self.apis = Apis(self.buffers, self.needs, self.sites.is_user_file)
-        self.modules = Modules()
-        self.variables = Variables(self.buffers, self.objects, self.modules)
-        self.changes = Changes(self.buffers, self.variables, self.needs)
         self.sampling = Sampling(
             self.buffers,
             self.full_gate,

@@ -13,16 +13,6 @@ static PyObject *tuple_of(PyObject *const *values, Py_ssize_t count)
     return found;
 }
 
-static PyObject *keywords_of(Made made)
-{
-    PyObject *found = PyDict_New();
-    Py_ssize_t count = made.kwnames == NULL ? 0 : PyTuple_GET_SIZE(made.kwnames);
-    for (Py_ssize_t at = 0; found != NULL && at < count; at++)
-        if (PyDict_SetItem(found, PyTuple_GET_ITEM(made.kwnames, at), made.keywords[at]) < 0)
-            Py_CLEAR(found);
-    return found;
-}
-
 /* An attribute that is true or false; -1 with an error. */
 int flag(PyObject *object, PyObject *name)
 {
@@ -82,49 +72,35 @@ static PyObject *identify(PyObject *watch, Made *made)
     return PyTuple_GET_ITEM(made->held, 0);
 }
 
-static PyObject *bound(State *state, PyObject *api, Asked asked, Made made)
-{
-    PyObject *args = tuple_of(made.args, made.count), *keywords = keywords_of(made), *found = NULL, *values = NULL;
-    PyObject *all = args && keywords ? PyObject_CallMethodObjArgs(api, bind_word, args, keywords, NULL) : NULL;
-    if (all != NULL && (values = PySequence_Tuple(PyTuple_GET_ITEM(all, 2))) != NULL) {
-        asked.table = PyTuple_GET_ITEM(all, 0);
-        Items items = {PyTuple_GET_ITEM(all, 1), &PyTuple_GET_ITEM(values, 0), PyTuple_GET_SIZE(values)};
-        found = describe(state, asked, items);
-    }
-    Py_XDECREF(values);
-    Py_XDECREF(all);
-    Py_XDECREF(keywords);
-    Py_XDECREF(args);
-    return found;
-}
-
-/* Describes those of the arguments that are asked for, when not all are. */
-static PyObject *picked(State *state, PyObject *api, Asked asked, Made made)
+/* Describes a call that has keywords, more arguments than names, or some that nobody asks for. */
+static PyObject *planned(State *state, PyObject *api, Asked asked, Made made)
 {
     enum { MOST = 16 };
-    PyObject *count = PyLong_FromSsize_t(made.count), *values[MOST];
-    PyObject *known = count == NULL ? NULL : PyDict_GetItemWithError(SLOT(api, Api__picks), count);
-    Py_XDECREF(count);
-    if (known == NULL || PyList_GET_SIZE(PyTuple_GET_ITEM(known, 1)) > MOST) {
-        if (PyErr_Occurred())
-            return NULL;
-        PyObject *args = tuple_of(made.args, made.count), *found = NULL;
-        PyObject *chosen = args == NULL ? NULL : PyObject_CallMethodOneArg(api, pick_word, args);
-        PyObject *those = chosen == NULL ? NULL : PySequence_Tuple(PyTuple_GET_ITEM(chosen, 1));
-        if (those != NULL) {
-            Items items = {PyTuple_GET_ITEM(chosen, 0), &PyTuple_GET_ITEM(those, 0), PyTuple_GET_SIZE(those)};
-            found = describe(state, asked, items);
+    PyObject *count = PyLong_FromSsize_t(made.count), *few[MOST], **values = few;
+    PyObject *keywords = made.kwnames == NULL ? PyTuple_New(0) : Py_NewRef(made.kwnames);
+    PyObject *key = count == NULL || keywords == NULL ? NULL : PyTuple_Pack(2, count, keywords), *found = NULL;
+    PyObject *plan = key == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(SLOT(api, Api__plans), key));
+    if (plan == NULL && key != NULL && !PyErr_Occurred())
+        plan = PyObject_CallMethodObjArgs(api, plan_word, count, keywords, NULL);
+    Py_ssize_t chosen = plan == NULL ? 0 : PyList_GET_SIZE(PyTuple_GET_ITEM(plan, 2));
+    if (chosen > MOST && (values = PyMem_Malloc(chosen * sizeof *values)) == NULL)
+        PyErr_NoMemory();
+    if (plan != NULL && values != NULL) {
+        for (Py_ssize_t at = 0; at < chosen; at++) {
+            Py_ssize_t place = PyLong_AsSsize_t(PyList_GET_ITEM(PyTuple_GET_ITEM(plan, 2), at));
+            values[at] = place < made.count ? made.args[place] : made.keywords[place - made.count];
         }
-        Py_XDECREF(those);
-        Py_XDECREF(chosen);
-        Py_XDECREF(args);
-        return found;
+        asked.table = PyTuple_GET_ITEM(plan, 0);
+        Items items = {PyTuple_GET_ITEM(plan, 1), values, chosen};
+        found = describe(state, asked, items);
     }
-    PyObject *places = PyTuple_GET_ITEM(known, 1);
-    Items items = {PyTuple_GET_ITEM(known, 0), values, PyList_GET_SIZE(places)};
-    for (Py_ssize_t at = 0; at < items.count; at++)
-        values[at] = made.args[PyLong_AsSsize_t(PyList_GET_ITEM(places, at))];
-    return describe(state, asked, items);
+    if (values != few)
+        PyMem_Free(values);
+    Py_XDECREF(plan);
+    Py_XDECREF(key);
+    Py_XDECREF(keywords);
+    Py_XDECREF(count);
+    return found;
 }
 
 static PyObject *arguments(State *state, PyObject *api, PyObject *opened, Made made, int linked, int hashed)
@@ -133,10 +109,9 @@ static PyObject *arguments(State *state, PyObject *api, PyObject *opened, Made m
         return PyLong_FromLong(NONE_ID);
     PyObject *names = SLOT(api, Api_names);
     Asked asked = {SLOT(api, Api_args), SLOT(opened, Open_enter), 0, linked, hashed};
-    if ((made.kwnames != NULL && PyTuple_GET_SIZE(made.kwnames) > 0) || made.count > PyTuple_GET_SIZE(names))
-        return bound(state, api, asked, made);
-    if (SLOT(api, Api_only) != Py_None)
-        return picked(state, api, asked, made);
+    if ((made.kwnames != NULL && PyTuple_GET_SIZE(made.kwnames) > 0) || made.count > PyTuple_GET_SIZE(names)
+        || SLOT(api, Api_only) != Py_None)
+        return planned(state, api, asked, made);
     Items items = {names, made.args, made.count};
     return describe(state, asked, items);
 }

@@ -12,7 +12,7 @@
 /* The slots that are read here, class by class: (class, slot). */
 #define SLOTS(X)                                                                                                       \
     X(Api, args) X(Api, gives) X(Api, group) X(Api, hashed) X(Api, linked) X(Api, names) X(Api, number) X(Api, only)   \
-    X(Api, _picks) X(Api, results) X(Api, takes) X(Api, users) X(Api, wanted)                                          \
+    X(Api, _plans) X(Api, results) X(Api, takes) X(Api, users) X(Api, wanted)                                          \
     X(Column, calls) X(Column, prints)                                                                                 \
     X(Gate, open)                                                                                                      \
     X(Open, api) X(Open, args) X(Open, contexts) X(Open, enter) X(Open, in_forward) X(Open, parent) X(Open, passing)   \
@@ -36,8 +36,8 @@ SLOTS(DECLARE_SLOT)
 
 /* Attributes, methods and functions by name. */
 #define WORDS(X)                                                                                                       \
-    X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(_version) X(bind) X(device) X(dtype)     \
-    X(fail) X(grad) X(is_cpu) X(leave_raised) X(link) X(new_thread) X(number) X(pick) X(requires_grad) X(roster)       \
+    X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(_version) X(device) X(dtype)             \
+    X(fail) X(grad) X(is_cpu) X(leave_raised) X(link) X(new_thread) X(number) X(plan) X(requires_grad) X(roster)       \
     X(shape) X(started) X(storage_offset) X(training) X(waits)
 
 #define DECLARE_WORD(word) extern PyObject *word##_word;
