@@ -93,13 +93,17 @@ class Changes:
         with self._table.lock:
             if self._watches_data and self._did("data", self._table.tensors, call):
                 return
-            tensors = self._table.tensors()
-            for index in self._table.changed_flags(tensors):
-                self._flag(index, call)
+            tensors = self._look_at_flags(call)
             if self._watches_data:
                 column = self._data.column
                 column.prints = self._swept(_Sweep(self._data, call, tensors, None, column.prints), column.reader)
                 column.unseen = False
+
+    def flags(self, call: int) -> None:
+        """Look at requires_grad only."""
+        if self._flag_updates:
+            with self._table.lock:
+                self._look_at_flags(call)
 
     def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
         """Sweep the values of one module's own buffers; Python leaves those on another device until the step ends."""
@@ -280,6 +284,12 @@ class Changes:
         cells = self._measures.cells(tensors, [column.prints[at] for at in stale], stale)
         self._measures.measure(cells, tensors, [None] * len(stale), self._data.ranged, False)
         self._replay.note(Swept(self._table.roster(), DATA, NULL, NULL, cells.tobytes()))
+
+    def _look_at_flags(self, call: int) -> list[Any]:
+        tensors = self._table.tensors()
+        for index in self._table.changed_flags(tensors):
+            self._flag(index, call)
+        return tensors
 
     def _flag(self, index: int, call: int) -> None:
         if self._flag_updates:

@@ -144,8 +144,8 @@ class Monitor:
         self.starter(opened)
         if self.full_gate.open:
             self.variables.called(module)
-            if torch.is_grad_enabled() and not self._stepped:
-                self.changes.data(opened.parent)
+            if torch.is_grad_enabled():
+                (self.changes.flags if self._stepped else self.changes.data)(opened.parent)
 
     def module_left(self, opened: Open, module: Module) -> None:
         """The forward of a module with buffers returned: they may have moved."""
