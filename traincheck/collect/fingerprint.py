@@ -27,7 +27,7 @@ UNMEASURED = -1.0
 """The norm of what has none."""
 
 digest: Callable[[Any], int] = xxhash.xxh3_64_intdigest if NATIVE is None else NATIVE.digest
-"""The fingerprint of a buffer's bytes: with the compiled part one of its own, which is taken on a GPU as well."""
+"""The fingerprint of a buffer's bytes: with the compiled part one of its own (csrc/digest.c)."""
 PLAIN_TYPES = frozenset((torch.Tensor, torch.nn.Parameter))
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _nbytes: Callable[[Any], int] = attrgetter("nbytes")

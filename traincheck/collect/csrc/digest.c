@@ -1,4 +1,4 @@
-/* Fingerprints of memory, of a kind that can be taken of any number of portions at once, and on a GPU (device.py).
+/* Fingerprints of memory, of a kind that can be taken of any number of portions at once.
 
    Memory is read as words of 64 bits in blocks of 512, the last one filled up with zeros. Each word is combined with the
    key of its place by exclusive or, and of its halves (low + 2^32) (high + 1) is taken. The sum over a block and the
@@ -109,9 +109,6 @@ void prepare_digests(void)
         zeros[at] = zeros[at + 1] + product(keys[at]);
     choose();
 }
-
-/* The keys as bytes. */
-PyObject *get_keys(void) { return PyBytes_FromStringAndSize((const char *)keys, sizeof keys); }
 
 static uint64_t add_up_last(const char *values, Py_ssize_t size)
 {

@@ -13,6 +13,5 @@ void prepare_digests(void);
 uint64_t add_up_blocks(const char *values, Py_ssize_t size, uint64_t first);
 uint64_t finish_digest(uint64_t sum, Py_ssize_t size);
 PyObject *digest(PyObject *module, PyObject *buffer);
-PyObject *get_keys(void);
 
 #endif
