@@ -37,17 +37,8 @@ class NativeBuildHook(BuildHookInterface[Any]):
         include = sysconfig.get_path("include")
         sources = sorted(map(str, (root / _SOURCES).glob("*.c")))
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
-        command = [
-            *compiler,
-            "-O3",
-            *shared,
-            "-fPIC",
-            "-fvisibility=hidden",
-            f"-I{include}",
-            *sources,
-            "-o",
-            str(target),
-        ]
+        flags = ["-O3", "-fPIC", "-fvisibility=hidden", f"-I{include}"]
+        command = [*compiler, *flags, *shared, *sources, "-o", str(target)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.collect.running import collect
+from tests.collect.running import collect, run
 from traincheck.collect.compiled import PURE
 from traincheck.facts import Facts
 
@@ -102,3 +102,25 @@ def test_memory_read_on_several_threads_is_measured_whole(tmp_path: Path) -> Non
     assert {(row["step"], names[row["variable"]]) for row in changed} == {
         (step, name) for step in range(3) for name in names.values()
     }
+
+
+FORKED = """
+import multiprocessing
+
+torch.set_num_threads(2)
+model = nn.Linear(1000, 1000)
+(torch.randn(5_000_000) * 2).sum()
+
+def child():
+    torch.optim.SGD(model.parameters(), lr=0.1).zero_grad()
+    print("the child is through", flush=True)
+
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join(60)
+sys.exit(process.exitcode)
+"""
+
+
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent(tmp_path: Path) -> None:
+    assert "the child is through" in run(tmp_path, FORKED).stdout

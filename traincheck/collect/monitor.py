@@ -145,7 +145,10 @@ class Monitor:
         if self.full_gate.open:
             self.variables.called(module)
             if torch.is_grad_enabled():
-                (self.changes.flags if self._stepped else self.changes.data)(opened.parent)
+                if self._stepped:
+                    self.changes.flags(opened.parent)
+                else:
+                    self.changes.data(opened.parent)
 
     def module_left(self, opened: Open, module: Module) -> None:
         """The forward of a module with buffers returned: they may have moved."""

@@ -34,6 +34,16 @@ static uint64_t mix(uint64_t value)
 
 static inline uint64_t product(uint64_t keyed) { return (uint64_t)(uint32_t)keyed * (keyed >> 32) + keyed; }
 
+/* Of STRIDE sums, however they are packed. */
+static inline uint64_t total(const void *sums)
+{
+    uint64_t lanes[STRIDE], sum = 0;
+    memcpy(lanes, sums, sizeof lanes);
+    for (int lane = 0; lane < STRIDE; lane++)
+        sum += lanes[lane];
+    return sum;
+}
+
 #if defined(__x86_64__)
 
 static uint64_t add_up_by_two(const uint64_t *words, int count)
@@ -46,11 +56,7 @@ static uint64_t add_up_by_two(const uint64_t *words, int count)
             __m128i products = _mm_mul_epu32(keyed, _mm_srli_epi64(keyed, 32));
             sums[side] = _mm_add_epi64(sums[side], _mm_add_epi64(products, keyed));
         }
-    uint64_t lanes[STRIDE], sum = 0;
-    memcpy(lanes, sums, sizeof lanes);
-    for (int lane = 0; lane < STRIDE; lane++)
-        sum += lanes[lane];
-    return sum;
+    return total(sums);
 }
 
 __attribute__((target("avx2"))) static uint64_t add_up_by_four(const uint64_t *words, int count)
@@ -63,11 +69,7 @@ __attribute__((target("avx2"))) static uint64_t add_up_by_four(const uint64_t *w
             __m256i products = _mm256_mul_epu32(keyed, _mm256_srli_epi64(keyed, 32));
             sums[side] = _mm256_add_epi64(sums[side], _mm256_add_epi64(products, keyed));
         }
-    uint64_t lanes[STRIDE], sum = 0;
-    memcpy(lanes, sums, sizeof lanes);
-    for (int lane = 0; lane < STRIDE; lane++)
-        sum += lanes[lane];
-    return sum;
+    return total(sums);
 }
 
 static AddUp add_up = add_up_by_two;
@@ -82,15 +84,13 @@ static void choose(void)
 
 static uint64_t add_up_by_one(const uint64_t *words, int count)
 {
-    uint64_t sums[STRIDE] = {0}, sum = 0, word;
+    uint64_t sums[STRIDE] = {0}, word;
     for (int at = 0; at < count; at += STRIDE)
         for (int side = 0; side < STRIDE; side++) {
             memcpy(&word, words + at + side, sizeof word);
             sums[side] += product(word ^ keys[at + side]);
         }
-    for (int side = 0; side < STRIDE; side++)
-        sum += sums[side];
-    return sum;
+    return total(sums);
 }
 
 static AddUp add_up = add_up_by_one;

@@ -1,12 +1,12 @@
 /* The module: finds the slots of the classes it is given, and keeps what recorders work on. */
 
 #include "digest.h"
-#include "dlpack.h"
 #include "native.h"
+#include "reading.h"
 #include <stddef.h>
 #include <string.h>
 
-enum { INTERFACE = 6 }; /* to be raised with every change of what Python sees, here and in compiled.py */
+enum { INTERFACE = 7 }; /* to be raised with every change of what Python sees, here and in compiled.py */
 
 #define DEFINE_SLOT(class, slot) Py_ssize_t class##_##slot##_at;
 SLOTS(DEFINE_SLOT)
@@ -100,6 +100,7 @@ PyMODINIT_FUNC PyInit__native(void)
 #undef INTERN_WORD
     prepare_digests();
     prepare_vectors();
+    prepare_reading();
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (PyModule_AddType(module, &StateType) < 0 || PyModule_AddType(module, &RecorderType) < 0
                            || PyModule_AddType(module, &SweeperType) < 0))

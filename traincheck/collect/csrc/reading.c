@@ -8,6 +8,7 @@
 #include "digest.h"
 #include <dlfcn.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PART_SIZE = 8 * BLOCK_SIZE, MUCH = 1 << 20 }; /* bytes */
 enum { RUN = 8 }; /* parts that a thread takes at a time: the processor foresees what is read in a row */
@@ -24,6 +25,10 @@ typedef struct {
     Py_ssize_t count, next;
     int ranged;
 } Work;
+
+static pid_t home; /* the process that this was loaded in; one that was forked from it has none of its threads */
+
+void prepare_reading(void) { home = getpid(); }
 
 /* Of OpenMP as GCC compiles it: a function to be called by each of some threads, 0 for as many as there are. */
 typedef void (*Parallel)(void (*function)(void *), void *data, unsigned threads, unsigned flags);
@@ -121,7 +126,8 @@ int read_memory(Reader *reader, Read *const *chosen, Py_ssize_t count, int range
     if (split(reader, chosen, count) < 0)
         return -1;
     Work shared = {reader->portions, reader->count, 0, ranged};
-    Parallel parallel = reader->side_by_side && reader->count > MUCH / PART_SIZE ? find_parallel() : NULL;
+    int shares = reader->side_by_side && reader->count > MUCH / PART_SIZE && getpid() == home;
+    Parallel parallel = shares ? find_parallel() : NULL;
     if (parallel != NULL)
         parallel(work, &shared, 0, 0); /* fewer threads than torch takes, and the others would end */
     else

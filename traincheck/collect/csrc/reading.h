@@ -41,6 +41,8 @@ typedef struct {
     int side_by_side; /* whether torch's threads may be used */
 } Reader;
 
+void prepare_reading(void); /* once, before any other */
+
 /* Takes the fingerprints of the reads that `chosen` points to: 0, or -1 with an error. */
 int read_memory(Reader *, Read *const *chosen, Py_ssize_t count, int ranged);
 

@@ -3,7 +3,6 @@
 #include "digest.h"
 #include "sweep.h"
 #include <stddef.h>
-#include <unistd.h>
 
 #define UNMEASURED (-1.0)
 
@@ -38,7 +37,7 @@ static int read_all(Sweeper *self, int column, int ranged)
         item->read.kept = &self->kept[column][item->place];
         item->read.kept->mark = item->mark;
     }
-    self->reader.side_by_side = PyThread_get_thread_ident() == self->thread && getpid() == self->process;
+    self->reader.side_by_side = PyThread_get_thread_ident() == self->thread;
     return read_memory(&self->reader, self->chosen, count, ranged) < 0 ? FAILED : DONE;
 }
 
@@ -276,7 +275,6 @@ static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwar
     for (PyObject **part = &self->table; part <= &self->plain; part++)
         Py_XINCREF(*part);
     self->thread = PyThread_get_thread_ident();
-    self->process = getpid();
     if (!fine || (self->describe = find_description(exchange)) == NULL)
         Py_CLEAR(self);
     return (PyObject *)self;

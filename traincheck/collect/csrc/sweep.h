@@ -5,7 +5,6 @@
 
 #include "native.h"
 #include "reading.h"
-#include <sys/types.h>
 
 enum { DATA, GRAD, COLUMNS }; /* as in replay.py */
 
@@ -46,8 +45,7 @@ typedef struct {
     Kept *kept[COLUMNS]; /* of what is at some place, of which there is room for so many */
     Py_ssize_t kept_room[COLUMNS];
     Reader reader;
-    unsigned long thread; /* where and in which process this was made */
-    pid_t process;
+    unsigned long thread; /* in which this was made */
 } Sweeper;
 
 /* What all of these functions return; LATER: not this time. */
