@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.collect.running import collect, collect_command, environment, run, write_script
@@ -239,15 +239,17 @@ class Pool(torch.nn.Module):
 
 
 class Watching:
-    """The sweeps of one collector over a model, compiled or not."""
+    """The sweeps of one collector over a model: compiled, in Python, or as of tensors on a GPU."""
 
-    def __init__(self, model: Pool, ranged: bool, native: bool) -> None:
+    def __init__(self, model: Pool, ranged: bool, native: bool, deferred: bool = False) -> None:
         self._buffers = Buffers()
         self._variables = Variables(self._buffers, Objects(self._buffers), Modules())
         needs = Needs(updates=("*",), states=("*",), points=("*",), ranges=ranged)
         self._changes = changes.Changes(self._buffers, self._variables, needs)
         if not native:
             self._changes._compiled = None
+        for column in (self._variables.table.data, self._variables.table.grad):
+            column.deferred = deferred
         self.model = model
 
     def look(self, call: int, forget: bool) -> None:
@@ -264,8 +266,15 @@ class Watching:
 
     def rows(self, family: str) -> list[tuple[Any, ...]]:
         """What was seen."""
+        self._changes.end()
         self._changes.write()
-        rows = np.frombuffer(b"".join(self._buffers.drain()[family]), FAMILIES[family].packed)
+        drained = self._buffers.drain()
+        variables, rows = (
+            np.frombuffer(b"".join(drained[name]), FAMILIES[name].packed).copy() for name in ("variables", family)
+        )
+        rows["variable"] = np.searchsorted(variables["id"], rows["variable"])  # numbers say no more than an order
+        if family == "updates":
+            rows["id"] = np.argsort(rows["id"])
         return [tuple(_rounded(self._within(value)) for value in row) for row in rows.tolist()]
 
     @staticmethod
@@ -277,15 +286,19 @@ class Watching:
 
 
 @pytest.mark.parametrize("family", ["updates", "states"])
+@settings(deadline=None)
 @given(events=st.lists(_EVENTS, max_size=12), ranged=st.booleans())
 def test_sweeps_are_the_same(family: str, events: list[tuple[str, Any, Any]], ranged: bool) -> None:
     model = Pool()
-    native, python = (Watching(model, ranged, compiled) for compiled in (True, False))
+    native, python = Watching(model, ranged, True), Watching(model, ranged, False)
+    deferred = Watching(model, ranged, False, True)
     for number, event in enumerate([("nothing", None, None), *events]):
         model.happens(*event)
-        for watching in (native, python):
+        for watching in (native, python, deferred):
             watching.look(10 * number, event[0] == "forget")
-    assert native.rows(family) == python.rows(family)
+    rows = native.rows(family)
+    assert rows == python.rows(family)
+    assert rows == deferred.rows(family)
 
 
 def test_the_compiled_part_reads_copies_of_what_is_not_contiguous_on_the_host() -> None:

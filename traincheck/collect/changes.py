@@ -11,7 +11,9 @@ import torch
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
 from traincheck.collect.compiled import NATIVE
+from traincheck.collect.deferred import Deferred
 from traincheck.collect.fingerprint import (
+    DEFERRED,
     LOW,
     NO_GRADIENT,
     PLAIN_TYPES,
@@ -24,7 +26,7 @@ from traincheck.collect.fingerprint import (
 from traincheck.collect.measures import CELL, Measures
 from traincheck.collect.mirror import mirrored
 from traincheck.collect.needs import Needs
-from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP, DATA, GRAD, Noted, Replay, Swept
+from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP, DATA, GRAD, Ended, Linked, Noted, Replay, Swept
 from traincheck.collect.roster import Integers, Roster
 from traincheck.collect.table import Column, Table, Variable
 from traincheck.collect.variables import Variables
@@ -76,6 +78,12 @@ class Changes:
         self._chosen: dict[int, tuple[int, Collection[int], dict[int, tuple[Integers, Integers]]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
         self._compiled = self._sweeper()
+        # fingerprints taken on a GPU are those of the compiled part
+        self._deferred = (
+            None
+            if NATIVE is None
+            else Deferred(self._measures, self._data.ranged or self._grad.ranged, buffers.upcoming)
+        )
         self._mirrored: set[str] = set()  # names of sweeps that take copies on the host
         self._unfit: set[str] = set()  # and of those that have to be done in Python
         self.write: Callable[[], None] = self._replay.run
@@ -180,9 +188,46 @@ class Changes:
             self.data(NULL)
             self.grads(NULL)
 
-    def end_step(self) -> None:
-        """The step is over: its states are the last that were noted in it of each variable and point."""
-        self._replay.note(None)
+    def end_step(self, *marks: bytes) -> None:
+        """The step is over: its states are the last that were noted in it of each variable and point.
+
+        `marks` are rows that say so, which are not to be written before what was in the step.
+        """
+        if self._deferred is not None and self._deferred.used:
+            with self._table.lock:
+                self._deferred.end_step()
+        self._replay.note(Ended(marks))
+
+    def upcoming(self) -> int:
+        """The number before which no event has rows that wait for a GPU: what comes next when there are none."""
+        number = self._buffers.upcoming()
+        awaited = None if self._deferred is None else self._deferred.awaited
+        return number if awaited is None else min(number, awaited)
+
+    def link_later(self, call: int, token: int, name: int, flags: int, tensor: torch.Tensor) -> bool:
+        """Write the row of links about a tensor on a GPU when its fingerprint is known; False when it is not to be."""
+        if self._deferred is None or capturing():
+            return False
+        with self._table.lock:
+            pending = self._deferred.sweep([tensor], (0,), False)
+        self._replay.note(Linked(pending, (call, token), (name, flags)))
+        return True
+
+    def end(self) -> None:
+        """As `end_step`, for good: waits for all results."""
+        self.end_step()
+        if self._deferred is not None:
+            with self._table.lock:
+                self._deferred.measure(wait=True)
+
+    def settle(self) -> None:
+        """See to it that the table knows what was last seen: where that is yet to come from a GPU, wait for it."""
+        column = self._data.column
+        if column.deferred and self._deferred is not None and not capturing():
+            with self._table.lock:
+                self._deferred.measure(wait=True)
+                self._replay.run()
+                column.prints, column.calls = self._replay.last(DATA, self._table.roster())
 
     def _choice(self, optimizer: int, held: Collection[int]) -> dict[int, tuple[Integers, Integers]]:
         """Positions and ids of what states are noted of around a step of `optimizer`, which holds `held`."""
@@ -236,7 +281,10 @@ class Changes:
         return done is True
 
     def _swept(self, sweep: _Sweep, reader: Reader) -> list[int]:
-        """Read fingerprints, and note what is new."""
+        """Read fingerprints, and note what is new; of tensors on a GPU, all that will be found in them."""
+        if self._deferred is not None and _is_deferred(sweep):
+            self._defer(self._deferred, sweep)
+            return sweep.before
         seen, small = reader.with_gaps(sweep.tensors)
         places = [place for place, (now, old) in enumerate(zip(seen, sweep.before, strict=True)) if now != old]
         if places:
@@ -272,8 +320,21 @@ class Changes:
         watched, roster = sweep.watched, self._table.roster()
         number = NULL
         if watched.written and not first:
-            number = self._buffers.reserve(roster.count(cells))
+            number = self._buffers.reserve(roster.count(np.frombuffer(cells, CELL)["position"]))
         self._replay.note(Swept(roster, watched.number, sweep.call, number, cells))
+
+    def _defer(self, deferred: Deferred, sweep: _Sweep) -> None:
+        watched, roster = sweep.watched, self._table.roster()
+        positions = range(len(sweep.tensors)) if sweep.positions is None else sweep.positions
+        fresh = [place for place, seen in enumerate(sweep.before) if seen == UNSEEN] if watched.column.unseen else []
+        if fresh:  # what is first seen, or was forgotten, is no update
+            cells = self._measures.cells([None] * len(fresh), [UNSEEN] * len(fresh), [positions[at] for at in fresh])
+            self._replay.note(Swept(roster, watched.number, sweep.call, NULL, cells.tobytes()))
+            for place in fresh:
+                sweep.before[place] = DEFERRED
+        number = self._buffers.reserve(roster.count(positions)) if watched.written else NULL
+        pending = deferred.sweep(sweep.tensors, positions, watched.ranged)
+        self._replay.note(Swept(roster, watched.number, sweep.call, number, pending))
 
     def _measure_stale(self) -> None:
         """Measure what was left for the end of the step."""
@@ -297,3 +358,11 @@ class Changes:
             before, after = (self._false, self._true) if now else (self._true, self._false)
             for number in self._table.variables[index].ids:
                 self._buffers.add("updates", self._buffers.next_id(), number, call, self._requires, before, after)
+
+
+def _is_deferred(sweep: _Sweep) -> bool:
+    """Whether what is found is compared when rows are written: from when tensors of this kind are first on a GPU."""
+    column = sweep.watched.column
+    if not column.deferred:
+        column.deferred = any(tensor is not None and tensor.is_cuda for tensor in sweep.tensors)
+    return column.deferred

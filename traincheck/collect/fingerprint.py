@@ -22,6 +22,8 @@ UNSEEN = 2
 """A fingerprint that was never taken."""
 NO_GRADIENT = 3
 """The fingerprint of a gradient that is None."""
+DEFERRED = 4
+"""A fingerprint that is known only when rows are written."""
 
 UNMEASURED = -1.0
 """The norm of what has none."""

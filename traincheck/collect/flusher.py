@@ -66,7 +66,7 @@ class Flusher:
                 return
             self._stopped = True
             self._monitor.close()
-            self._monitor.changes.end_step()
+            self._monitor.changes.end()
             if self._flush():
                 self._end()
         self._wake.set()
@@ -109,7 +109,7 @@ class Flusher:
             self._writer = ProcessWriter(self._folder)
             self._writer["process"].write_rows(self._describe())
         # an event may be numbered before this flush and appended after it, but not one from before the last flush
-        flushed, self._numbered = self._numbered, buffers.upcoming()
+        flushed, self._numbered = self._numbered, max(self._numbered, self._monitor.changes.upcoming())
         rows["marks"].append(self._mark(flushed, MARK_FLUSHED))
         for name in FAMILIES:
             stream = self._writer[name]

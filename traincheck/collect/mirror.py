@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from traincheck.collect.fingerprint import LOW, PLAIN_TYPES, readable
+from traincheck.collect.fingerprint import readable
 
 __all__ = ["mirrored"]
 
@@ -22,7 +22,8 @@ _Kind = tuple[torch.device, torch.dtype]
 def mirrored(tensors: Sequence[Any]) -> list[Any] | None:
     """The tensors, or copies with the same values where they are not contiguous on the host; None stays None.
 
-    None for all when one of them has no memory that can be read, or when there would be too much to copy.
+    None for all when one of them has no memory that can be read or is on a GPU, for which there is no need to wait,
+    or when there would be too much to copy.
     """
     found = list(tensors)
     remote: dict[_Kind, list[int]] = {}
@@ -30,7 +31,7 @@ def mirrored(tensors: Sequence[Any]) -> list[Any] | None:
     for place, tensor in enumerate(tensors):
         if tensor is None:
             continue
-        if not (_is_plainly_remote(tensor) or readable(tensor)):
+        if tensor.is_cuda or not readable(tensor):
             return None
         if tensor.is_cpu and tensor.is_contiguous():
             continue
@@ -47,16 +48,6 @@ def mirrored(tensors: Sequence[Any]) -> list[Any] | None:
                 for place, copy in zip(places, _fetched([tensors[place] for place in places]), strict=True):
                     found[place] = copy
     return found
-
-
-def _is_plainly_remote(tensor: torch.Tensor) -> bool:
-    """Whether it is readable, on a GPU: in fewer looks than `readable` takes."""
-    if not tensor.is_cuda or type(tensor) not in PLAIN_TYPES or tensor.is_quantized:
-        return False
-    try:
-        return tensor.data_ptr() > LOW
-    except RuntimeError:  # sparse
-        return False
 
 
 def _transfers(tensors: Sequence[torch.Tensor], places: list[int]) -> Iterator[list[int]]:

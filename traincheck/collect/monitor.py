@@ -44,6 +44,7 @@ class Monitor:
         self.failed = False
         self.worker: str | None = None
         self.buffers = Buffers()
+        self._pack_mark = self.buffers.pack("marks")
         self.objects = Objects(self.buffers)
         self.tensors = Tensors(self.buffers.next_id)
         self.contexts = Contexts(self.buffers)
@@ -51,7 +52,7 @@ class Monitor:
         self.modules = Modules()
         self.variables = Variables(self.buffers, self.objects, self.modules)
         self.changes = Changes(self.buffers, self.variables, self.needs)
-        self.summaries = Summaries(self.buffers, self.tensors.token, self.changes.fingerprint)
+        self.summaries = Summaries(self.buffers, self.tensors.token, self.changes)
         self.calls = Calls(
             self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs, self.full_gate
         )
@@ -92,9 +93,8 @@ class Monitor:
         self.steps_gate.open = self.full_gate.open = False
 
     def _mark_step(self, seq: int, step: int, at_once: bool) -> None:
-        self.changes.end_step()
-        self.buffers.add("marks", seq, step, MARK_STEP)
-        self.buffers.add("marks", self.steps.turned, step, MARK_LEFT)
+        mark = self._pack_mark
+        self.changes.end_step(mark(seq, step, MARK_STEP), mark(self.steps.turned, step, MARK_LEFT))
         self.turn()
         self.look()
         if self.sampling.begin(step, at_once):

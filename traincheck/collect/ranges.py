@@ -8,7 +8,7 @@ import torch
 
 from traincheck.collect.fingerprint import Floats, readable
 
-__all__ = ["NO_RANGE", "Range", "flat_ranges", "nonfinite", "ranges"]
+__all__ = ["NO_RANGE", "Range", "flat_ranges", "nonfinite", "ordered", "ranges"]
 
 Range = tuple[float, float]
 
@@ -55,7 +55,7 @@ def _measured(tensors: list[torch.Tensor]) -> list[Range]:
     pairs: dict[tuple[torch.dtype, torch.device], list[tuple[int, torch.Tensor]]] = {}
     with torch.no_grad():
         for place, tensor in enumerate(tensors):
-            pair = torch.stack(torch.aminmax(_ordered(tensor)))
+            pair = torch.stack(torch.aminmax(ordered(tensor)))
             pairs.setdefault((pair.dtype, pair.device), []).append((place, pair))
         for alike in pairs.values():
             numbers = torch.stack([pair for _, pair in alike]).tolist()
@@ -64,8 +64,10 @@ def _measured(tensors: list[torch.Tensor]) -> list[Range]:
     return found
 
 
-def _ordered(tensor: torch.Tensor) -> torch.Tensor:
+def ordered(tensor: torch.Tensor) -> torch.Tensor:
     """The same values in a dtype that has a least and a greatest one in torch."""
+    if tensor.dtype is torch.bool:
+        return tensor.view(torch.uint8)
     if tensor.dtype in _WIDENED:
         return tensor.double()
     return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
@@ -73,7 +75,7 @@ def _ordered(tensor: torch.Tensor) -> torch.Tensor:
 
 def _of_numbers(tensor: torch.Tensor) -> Range:
     """The range of a tensor with a NaN in it."""
-    values = _ordered(tensor.detach())
+    values = ordered(tensor.detach())
     numbers = values[~values.isnan()]
     if not numbers.numel():
         return NO_RANGE

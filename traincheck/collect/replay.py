@@ -5,6 +5,8 @@ array operations over all sweeps since the last time.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import takewhile
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +14,14 @@ import numpy.typing as npt
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.deferred import Pending
 from traincheck.collect.fingerprint import ABSENT, NO_GRADIENT, UNMEASURED, UNSEEN
 from traincheck.collect.measures import CELL
 from traincheck.collect.ranges import NO_RANGE
 from traincheck.collect.roster import Integers, Roster
-from traincheck.trace.layout import FAMILIES
+from traincheck.trace.layout import FAMILIES, LINK_HASHED
 
-__all__ = ["AFTER_STEP", "BEFORE_STEP", "DATA", "GRAD", "Noted", "Replay", "Swept"]
+__all__ = ["AFTER_STEP", "BEFORE_STEP", "DATA", "GRAD", "Ended", "Linked", "Noted", "Replay", "Swept"]
 
 DATA, GRAD = range(2)
 _ATTRIBUTES = ("data", "grad")
@@ -29,7 +32,7 @@ _EXTENT = ("nonfinite", "minimum", "maximum")
 
 
 class Swept(NamedTuple):
-    """What a sweep found new: cells, in bytes.
+    """What a sweep found new: cells, in bytes; or all that it will have found, new or not.
 
     `first` is the id of the first of the updates this makes, one for each name; NULL when it makes none, as
     values that are seen for the first time.
@@ -39,7 +42,7 @@ class Swept(NamedTuple):
     column: int
     call: int
     first: int
-    cells: bytes
+    cells: bytes | Pending
 
 
 class Noted(NamedTuple):
@@ -53,8 +56,21 @@ class Noted(NamedTuple):
     ids: Integers
 
 
-Event = Swept | Noted | None
-"""None: the step has ended."""
+class Ended(NamedTuple):
+    """The step has ended: packed marks that say so are to be written, after all that was in it."""
+
+    marks: tuple[bytes, ...]
+
+
+class Linked(NamedTuple):
+    """A row about a tensor of a call waits for its fingerprint: the columns before it, and those after it."""
+
+    cells: Pending
+    before: tuple[int, int]
+    after: tuple[int, int]
+
+
+Event = Swept | Noted | Ended | Linked
 
 
 class Replay:
@@ -66,30 +82,52 @@ class Replay:
         self.note: Callable[[Event], None] = self.waiting.append
         self._columns = [_Column(buffers, column) for column in (DATA, GRAD)]
         self._step = 0
+        self._lock = RLock()
+        self._write_mark = buffers.append("marks")
         self._states: list[tuple[Integers, Table]] = []  # steps and rows of states, of steps that may not have ended
 
     def run(self) -> None:
-        """Write the updates and states that follow from what has been noted."""
-        taken = self.waiting[: len(self.waiting)]
-        del self.waiting[: len(taken)]
-        for roster, events in _by_roster(taken):
-            self._play(roster, events)
-        self._write_states()
+        """Write the updates and states that follow from what has been noted, as far as it has been measured."""
+        with self._lock:
+            taken = list(takewhile(_is_known, self.waiting[: len(self.waiting)]))
+            del self.waiting[: len(taken)]
+            for event in taken:
+                if type(event) is Linked:
+                    self._write_link(event)
+            for roster, events in _by_roster(taken):
+                self._play(roster, events)
+            self._write_states()
+            for event in taken:  # a follower may take a step for complete that is marked as ended
+                if type(event) is Ended:
+                    for mark in event.marks:
+                        self._write_mark(mark)
+
+    def last(self, column: int, roster: Roster) -> tuple[list[int], list[int]]:
+        """Of the variables of `roster`, the fingerprints last seen by `run`, and the calls that set them."""
+        with self._lock:
+            return self._columns[column].last(roster)
 
     def _play(self, roster: Roster, events: list[Event]) -> None:
         swept: tuple[list[Swept], ...] = ([], [])
         noted: tuple[list[tuple[Noted, int, int]], ...] = ([], [])
         for event in events:
-            if event is None:
-                self._step += 1
-            elif type(event) is Swept:
+            if isinstance(event, Swept):
                 swept[event.column].append(event)
-            else:
-                noted[event.column].append((event, len(swept[event.column]), self._step))  # type: ignore[arg-type]
+            elif isinstance(event, Noted):
+                noted[event.column].append((event, len(swept[event.column]), self._step))
+            elif isinstance(event, Ended):
+                self._step += 1
         for column in self._columns:
             if swept[column.number] or noted[column.number]:
                 column.play(roster, swept[column.number])
                 self._states += column.states(noted[column.number])
+
+    def _write_link(self, link: Linked) -> None:
+        cells = np.frombuffer(link.cells.cells(), CELL)
+        name, flags = link.after
+        seen = int(cells["print"][0]) if len(cells) else ABSENT
+        if seen != ABSENT or link.before[1] != NULL:
+            self._buffers.add("links", *link.before, seen, name, flags | (LINK_HASHED if seen != ABSENT else 0))
 
     def _write_states(self) -> None:
         """Write the states of the steps that have ended, the last of each variable and point."""
@@ -120,15 +158,17 @@ class _Column:
         self._unknown = np.array((NULL, kind, seen, UNMEASURED, NULL, *NO_RANGE), CELL)
         self._roster = Roster((), ())
         self._last: Table = np.empty(0, CELL)
+        self._calls: Integers = np.empty(0, np.int64)  # that set those
         self._cells = self._last  # by position and time
         self._keys: Integers = np.empty(0, np.int64)
         self._times = 1
 
     def play(self, roster: Roster, swept: list[Swept]) -> None:
         """Go through sweeps of the variables of `roster`; writes the updates they make."""
-        last = self._carried(roster)
-        new = np.frombuffer(b"".join([sweep.cells for sweep in swept]), CELL)
-        counts = [len(sweep.cells) // CELL.itemsize for sweep in swept]
+        last, self._calls = self._carried(roster)
+        every = [sweep.cells if isinstance(sweep.cells, bytes) else sweep.cells.cells() for sweep in swept]
+        new = np.frombuffer(b"".join(every), CELL)
+        counts = [len(cells) // CELL.itemsize for cells in every]
         at = new["position"].astype(np.int64)
         everywhere = np.arange(len(roster))
         positions = np.concatenate([everywhere, at])
@@ -140,7 +180,19 @@ class _Column:
         self._keys, self._cells = keys[order], cells[order]
         self._last = self._cells[np.searchsorted(self._keys, (everywhere + 1) * self._times) - 1]
         self._roster = roster
-        self._update(swept, counts, at, order)
+        sweeps = np.repeat(np.arange(len(swept)), counts)
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        places = places[len(roster) :]  # of the new cells
+        before = self._cells["print"][places - 1]
+        news = np.flatnonzero(before != new["print"])
+        self._calls[at[news]] = np.array([sweep.call for sweep in swept], np.int64)[sweeps[news]]  # the last one stays
+        self._update(swept, sweeps, places, at, news[before[news] != UNSEEN])
+
+    def last(self, roster: Roster) -> tuple[list[int], list[int]]:
+        """Of the variables of `roster`, the last fingerprints, and the calls that set them."""
+        cells, calls = self._carried(roster)
+        return cells["print"].tolist(), calls.tolist()
 
     def states(self, noted: list[tuple[Noted, int, int]]) -> Iterator[tuple[Integers, Table]]:
         """The steps and rows of what was noted, each as of a number of the sweeps just played, in a step."""
@@ -163,25 +215,25 @@ class _Column:
             rows[name] = cells[name]
         yield np.repeat([step for _, _, step in noted], counts), rows
 
-    def _carried(self, roster: Roster) -> Table:
-        """What is known of the variables of `roster`, which may have others than the last one."""
+    def _carried(self, roster: Roster) -> tuple[Table, Integers]:
+        """What is known of the variables of `roster`, which may have others than the last one, and who set it."""
         if roster is self._roster:
-            return self._last
-        found = np.full(len(roster), self._unknown, CELL)
+            return self._last, self._calls
+        found, calls = np.full(len(roster), self._unknown, CELL), np.full(len(roster), NULL, np.int64)
         _, here, there = np.intersect1d(roster.serials, self._roster.serials, True, return_indices=True)
-        found[here] = self._last[there]
-        return found
+        found[here], calls[here] = self._last[there], self._calls[there]
+        return found, calls
 
-    def _update(self, swept: list[Swept], counts: list[int], at: Integers, order: Integers) -> None:
-        """Write the updates that sweeps at the positions `at` make; `order` sorts last values and theirs."""
+    def _update(self, swept: list[Swept], sweeps: Integers, places: Integers, at: Integers, news: Integers) -> None:
+        """Write the updates that those of new cells make which are `news`.
+
+        Of each cell it is told to which sweep it belongs, its place among all cells, and its position.
+        """
         if all(sweep.first == NULL for sweep in swept):
             return
-        sweeps = np.repeat(np.arange(len(swept)), counts)
         first = np.array([sweep.first for sweep in swept], np.int64)
-        chosen = np.flatnonzero(first[sweeps] != NULL)
-        places = np.empty(len(order), np.int64)
-        places[order] = np.arange(len(order))
-        places = places[len(self._roster) :][chosen]
+        chosen = news[first[sweeps[news]] != NULL]
+        places = places[chosen]
         ids, index = self._roster.names(at[chosen])
         sweeps, places = sweeps[chosen][index], places[index]
         begins = np.searchsorted(sweeps, np.arange(len(swept)))
@@ -199,10 +251,15 @@ def _by_roster(events: list[Event]) -> Iterator[tuple[Roster, list[Event]]]:
     """Events in runs that have one roster; the end of a step goes with what was before it."""
     roster, run = Roster((), ()), list[Event]()
     for event in events:
-        if event is not None and event.roster is not roster:
+        if isinstance(event, Swept | Noted) and event.roster is not roster:
             if run:
                 yield roster, run
             roster, run = event.roster, []
         run.append(event)
     if run:
         yield roster, run
+
+
+def _is_known(event: Event) -> bool:
+    """Whether what a sweep found is there."""
+    return not isinstance(event, Swept | Linked) or isinstance(event.cells, bytes) or event.cells.arrived

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from traincheck.collect.measures import CELL
-
 __all__ = ["Integers", "Roster"]
 
 Integers = npt.NDArray[np.int64]
@@ -29,11 +27,9 @@ class Roster:
     def __len__(self) -> int:
         return len(self.serials)
 
-    def count(self, cells: bytes) -> int:
-        """How many names the variables have that some cells are about."""
-        if self.tied is None:
-            return len(cells) // CELL.itemsize
-        return int(self._counts[np.frombuffer(cells, CELL)["position"]].sum())
+    def count(self, positions: Sequence[int] | Integers) -> int:
+        """How many names the variables at some positions have."""
+        return len(positions) if self.tied is None else int(self._counts[positions].sum())
 
     def names(self, positions: Integers) -> tuple[Integers, Integers]:
         """The ids of the names at `positions`, and for each the index into `positions` that it belongs to."""

@@ -71,11 +71,13 @@ class Saving:
 
     def _remember(self, thread: Thread, opened: Open, module: Any, state: Any) -> None:
         if self._wanted and isinstance(state, Mapping):
+            self._monitor.changes.settle()
             self._snapshots.remember(module, state, opened.enter)
 
     def _saves(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         if not self._wanted:
             return
+        self._monitor.changes.settle()
         whole, values = containers_of(items[0]), _Values()
         matches = Owners(self._modules(whole), values.equal).matches(whole)
         owned = set()
@@ -95,6 +97,7 @@ class Saving:
 
     def _loaded(self, opened: Open, module: Module) -> None:
         if opened.enter in self._given:
+            self._monitor.changes.settle()
             self._write_live(opened.enter, "", module, _Values())
 
     def _modules(self, saved: Container) -> list[Module]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -30,6 +30,16 @@ def qualified(kind: type) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module_name(module)}.{kind.__qualname__}"
 
 
+class Values(Protocol):
+    """What knows the values of tensors."""
+
+    def fingerprint(self, tensor: torch.Tensor) -> int:
+        """The fingerprint, 0 for none."""
+
+    def link_later(self, call: int, token: int, name: int, flags: int, tensor: torch.Tensor) -> bool:
+        """Write the row of links about a tensor on a GPU when its fingerprint is known; False when it is not to be."""
+
+
 class SetTable:
     """The sets of one API (its arguments, or its results), by what they are made of."""
 
@@ -43,11 +53,11 @@ class SetTable:
 class Summaries:
     """Turns values into interned sets, and links to the tensors among them."""
 
-    def __init__(self, buffers: Buffers, token: Callable[[Any], int], fingerprint: Callable[[Any], int]) -> None:
+    def __init__(self, buffers: Buffers, token: Callable[[Any], int], values: Values) -> None:
         self._buffers = buffers
         self._names = buffers.names
         self._token = token
-        self._fingerprint = fingerprint
+        self._values = values
         self._pack_link = buffers.pack("links")
         self._append_link = buffers.append("links")
         self._ids: dict[tuple[Any, ...], int] = {}
@@ -129,7 +139,9 @@ class Summaries:
     def link(self, call: int, name: str, value: Any, flags: int, linked: bool, hashed: bool) -> None:
         """Say which tensor the value `name` of a call is if `linked`, and its fingerprint if `hashed`."""
         token = self._token(value) if linked else NULL
-        fingerprint = self._fingerprint(value) if hashed else 0
+        if hashed and value.is_cuda and self._values.link_later(call, token, self._names(name), flags, value):
+            return
+        fingerprint = self._values.fingerprint(value) if hashed else 0
         if token != NULL or fingerprint:
             self._append_link(
                 self._pack_link(

@@ -23,14 +23,15 @@ class Column:
 
     Lists, not arrays: most models have so few variables that an array operation costs more than the comparison.
     `unseen` says whether some fingerprint may be UNSEEN; `stale` are positions whose values are yet to be measured.
+    Once `deferred`, fingerprints and calls are known only when rows are written.
     """
 
-    __slots__ = ("calls", "prints", "reader", "stale", "unseen")
+    __slots__ = ("calls", "deferred", "prints", "reader", "stale", "unseen")
 
     def __init__(self) -> None:
         self.prints: list[int] = []
         self.calls: list[int] = []
-        self.unseen = False
+        self.unseen = self.deferred = False
         self.stale: set[int] = set()
         self.reader = Reader()
 

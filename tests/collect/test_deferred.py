@@ -1,0 +1,190 @@
+"""Sweeps whose results come later, as of tensors on a GPU: what is found is what reading the memory finds."""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from traincheck.collect import compiled, staging
+from traincheck.collect import deferred as deferring
+from traincheck.collect.buffers import Buffers, Names
+from traincheck.collect.changes import Changes
+from traincheck.collect.deferred import Deferred
+from traincheck.collect.discovery import Modules
+from traincheck.collect.fingerprint import NO_GRADIENT, fingerprint
+from traincheck.collect.measures import CELL, Measures
+from traincheck.collect.needs import Needs
+from traincheck.collect.objects import Objects
+from traincheck.collect.variables import Variables
+from traincheck.trace.layout import FAMILIES, LINK_HASHED
+
+pytestmark = pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
+
+DTYPES = [
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.complex64,
+    torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.bool,
+]  # fmt: skip
+SIZES = st.sampled_from([(), (0,), (1,), (3, 5), (511,), (512,), (513,), (1024,), (2, 1025), (4096,), (5000,)])
+SPECIAL = st.sampled_from([None, 0.0, -0.0, math.nan, math.inf, -math.inf])
+TENSORS = st.lists(st.tuples(st.sampled_from(DTYPES), SIZES, SPECIAL, st.booleans()), min_size=1, max_size=8)
+
+
+def made(dtype: torch.dtype, shape: tuple[int, ...], special: float | None, transposed: bool, seed: int) -> Any:
+    """A tensor of numbers around zero, with a value planted at its end, or filled with zero."""
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 50
+    if special == 0.0:
+        values.fill_(special)
+    elif special is not None and values.numel():
+        values.view(-1)[-1] = special
+    if not (dtype.is_floating_point or dtype.is_complex):
+        values = values.nan_to_num(0.0, 7.0, 7.0).abs()
+    tensor = values.to(dtype)
+    return tensor.t() if transposed and tensor.ndim == 2 else tensor
+
+
+def cells_of(deferred: Deferred, sweeps: list[list[Any]], ranged: bool) -> list[Any]:
+    """The cells of sweeps that are measured together."""
+    pending = [deferred.sweep(tensors, range(len(tensors)), ranged) for tensors in sweeps]
+    deferred.measure()
+    assert all(each.arrived for each in pending)
+    return [np.frombuffer(each.cells(), CELL) for each in pending]
+
+
+def assert_same(measures: Measures, cells: Any, tensors: list[Any], ranged: bool) -> None:
+    """That cells are what is found in tensors one by one."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    prints = [NO_GRADIENT if tensor is None else fingerprint(tensor) for tensor in tensors]
+    expected = measures.cells(tensors, prints, range(len(tensors)))
+    measures.measure(expected, tensors, [None] * len(tensors), ranged, False)
+    assert len(cells) == len(tensors) >= len(present)
+    for name in ("position", "print", "class", "nonfinite", "minimum", "maximum"):
+        np.testing.assert_array_equal(cells[name], expected[name], name)
+    np.testing.assert_allclose(cells["norm"], expected["norm"], rtol=1e-5)
+
+
+@settings(deadline=None)
+@given(
+    rounds=st.lists(st.lists(TENSORS, min_size=1, max_size=3), min_size=1, max_size=3),
+    ranged=st.booleans(),
+    seed=st.integers(0, 1 << 30),
+)
+def test_what_is_found_is_what_there_was_at_the_time_of_the_sweep(
+    rounds: list[list[list[tuple[Any, ...]]]], ranged: bool, seed: int
+) -> None:
+    measures = Measures(Names())
+    deferred = Deferred(measures, ranged, itertools.count().__next__)
+    for number, sweeps in enumerate([*rounds, *rounds]):  # the second time, where things lie is known
+        tensors = [[made(*each, seed + number) for each in sweep] for sweep in sweeps]
+        kept = [[each.clone() for each in sweep] for sweep in tensors]
+        pending = [deferred.sweep([None, *sweep], range(len(sweep) + 1), ranged) for sweep in tensors]
+        for sweep in tensors:
+            for each in sweep:
+                each.zero_()
+        deferred.measure()
+        for each, sweep in zip(pending, kept, strict=True):
+            assert_same(measures, np.frombuffer(each.cells(), CELL), [None, *sweep], ranged)
+
+
+def test_what_has_no_room_is_measured_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_LEAST", 2 * 4096)
+    measures = Measures(Names())
+    deferred = Deferred(measures, True, itertools.count().__next__)
+    for count in (3, 20, 3, 20):
+        tensors: list[Any] = [torch.randn(900 + at) for at in range(count)]
+        cells, again = cells_of(deferred, [tensors, tensors], True)
+        assert_same(measures, cells, tensors, True)
+        assert_same(measures, again, tensors, True)
+
+
+def test_a_tensor_that_is_larger_than_the_room_there_is_is_read_part_by_part() -> None:
+    measures = Measures(Names())
+    large = torch.randn(staging.MOST // 4 * 2 + 700)
+    large[-1] = math.nan
+    tensors: list[Any] = [torch.ones(3), large, torch.zeros(5)]
+    (cells,) = cells_of(Deferred(measures, True, itertools.count().__next__), [tensors], True)
+    assert_same(measures, cells, tensors, True)
+
+
+def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back() -> None:
+    measures = Measures(Names())
+    deferred = Deferred(measures, False, itertools.count().__next__)
+    tensor = torch.randn(700)
+    size, values = tensor.untyped_storage().nbytes(), tensor.clone()
+    (before,) = cells_of(deferred, [[tensor]], False)
+    tensor.untyped_storage().resize_(0)
+    (freed,) = cells_of(deferred, [[tensor]], False)
+    tensor.untyped_storage().resize_(size)
+    tensor.copy_(values)
+    (after,) = cells_of(deferred, [[tensor]], False)
+    assert before["print"] == after["print"] != freed["print"] == 0
+
+
+class Watched:
+    """What is followed of one parameter, as if it were on a GPU."""
+
+    def __init__(self) -> None:
+        self.buffers = Buffers()
+        variables = Variables(self.buffers, Objects(self.buffers), Modules())
+        self.changes = Changes(self.buffers, variables, Needs())
+        self.table, self.layer = variables.table, torch.nn.Linear(3, 2, bias=False)
+        self.table.data.deferred = self.table.grad.deferred = True
+        self.changes._compiled = None  # which finds that it cannot read what is on a GPU
+        variables.called(self.layer)
+
+    def step(self, number: int) -> None:
+        """The parameter changes in a call, and a step ends."""
+        with torch.no_grad():
+            self.layer.weight += 1
+        self.changes.data(number)
+        self.changes.end_step(self.buffers.pack("marks")(number, number, 0))
+
+    def written(self) -> tuple[list[int], list[int]]:
+        """The calls of the updates, and the steps of the marks, that are written by now."""
+        self.changes.write()
+        drained = self.buffers.drain()
+        updates, marks = (
+            np.frombuffer(b"".join(drained[name]), FAMILIES[name].packed) for name in ("updates", "marks")
+        )
+        return updates["call"].tolist(), marks["step"].tolist()
+
+
+def test_a_step_is_not_marked_as_ended_before_what_was_in_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferring, "_PERIOD", 600.0)
+    watched = Watched()
+    watched.step(1)  # the first values are no update
+    assert watched.written() == ([], [1])
+    begun = watched.buffers.upcoming()
+    for number in (2, 3):  # within the time in which copies are measured once
+        watched.step(number)
+    assert watched.written() == ([], [])
+    assert watched.changes.upcoming() <= begun < watched.buffers.upcoming()
+    watched.changes.end()
+    assert watched.changes.upcoming() == watched.buffers.upcoming()
+    calls, marks = watched.written()
+    assert (calls, marks) == ([2, 3], [2, 3])
+
+
+def test_what_was_last_seen_is_known_to_who_waits_for_it() -> None:
+    watched = Watched()
+    for number in (1, 2):
+        watched.step(number)
+    watched.changes.data(3)
+    watched.changes.settle()
+    assert watched.table.data.prints == [fingerprint(watched.layer.weight)]
+    assert watched.table.data.calls == [2]
+
+
+def test_a_link_gets_its_fingerprint_when_it_is_known() -> None:
+    watched, tensor = Watched(), torch.randn(40)
+    seen = fingerprint(tensor)
+    assert watched.changes.link_later(7, 8, 9, 0, tensor)
+    tensor.zero_()
+    watched.changes.end()
+    watched.changes.write()
+    (row,) = np.frombuffer(b"".join(watched.buffers.drain()["links"]), FAMILIES["links"].packed).tolist()
+    assert row == (7, 8, seen, 9, LINK_HASHED)

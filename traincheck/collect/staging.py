@@ -1,0 +1,213 @@
+"""Copies of values on the device they are on, taken when a sweep comes by and measured together: nobody waits."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from traincheck.collect.blocks import BLOCK, FIELDS, WORDS, Layout, measure, tell
+from traincheck.collect.measures import Cells, Measures
+
+__all__ = ["MOST", "Batch", "Staging"]
+
+MOST = 1 << 25
+"""Bytes of one copy."""
+_SHARE = 256
+"""One part in so many of a GPU's memory may be copies of one type; to measure them takes three times as much."""
+_LEAST = 1 << 22
+_MAX_PLANS = 1024
+
+_shape = attrgetter("shape")
+_Blocks = npt.NDArray[np.int64]
+
+
+class Batch:
+    """What is found of copies that are measured together, once it has arrived."""
+
+    def __init__(self, tell: Callable[[Any, Any], Cells]) -> None:
+        self.cells_of = tell
+        """The cells of entries, given what is found of them and their sizes in bytes, a row and a number for each."""
+        self.arrived = self.failed = False
+        self.found: npt.NDArray[np.int64] = np.empty((0, FIELDS), np.int64)
+        """A row for each entry."""
+        self._sizes: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._event: torch.cuda.Event | None = None
+
+    @functools.cached_property
+    def cells(self) -> Cells:
+        """Those of all entries, each taken for a whole tensor."""
+        return self.cells_of(self.found, self._sizes)
+
+    def launch(self, found: torch.Tensor, sizes: npt.NDArray[np.uint64]) -> None:
+        """Have it brought to the host."""
+        if found.is_cuda:
+            host = torch.empty(found.shape, dtype=found.dtype, device="cpu", pin_memory=True)
+            host.copy_(found, non_blocking=True)
+            self._event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            self._event.record()
+            found = host
+        self.found, self._sizes = found.numpy(), sizes
+
+    def look(self, wait: bool) -> bool:
+        """Whether all has arrived or will never; `wait` until it has."""
+        if self._event is not None:
+            try:
+                if wait:
+                    self._event.synchronize()
+                elif not self._event.query():  # type: ignore[no-untyped-call]
+                    return False
+            except RuntimeError:
+                self.failed = True
+            self._event = None
+        self.arrived = True
+        return True
+
+
+class _Run(NamedTuple):
+    """Tensors of a list that come after each other in one batch: which, from which block on, and where they go."""
+
+    begin: int
+    end: int
+    start: int
+    views: list[torch.Tensor]
+    blocks: _Blocks  # as for a layout, with entries counted from the first of these
+    sizes: list[int]  # in bytes
+
+
+class Staging:
+    """Room for copies of values of one dtype on one device, used in the order of one of its streams."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, ranged: bool, measures: Measures) -> None:
+        self._device, self._dtype, self._ranged = device, dtype, ranged
+        self._stream, self._most = None, MOST
+        if device.type == "cuda":
+            self._stream = torch.cuda.current_stream(device)
+            self._most = max(MOST, torch.cuda.get_device_properties(device).total_memory // _SHARE)
+        self._tell: Callable[[Any, Any], Cells] = lambda found, sizes: tell(found, sizes, dtype, measures)
+        self._batch = Batch(self._tell)
+        self._measured: list[Batch] = []
+        self._runs: list[_Run] = []  # what was copied since the last batch
+        self._earlier: list[_Run] = []  # before it
+        self._used = self._entries = 0
+        self._full = False  # whether a batch had to be measured to make room
+        self._make_room(_LEAST)
+
+    def put(self, tensors: Sequence[torch.Tensor], numbers: Sequence[int] = ()) -> list[tuple[Batch, int, int]]:
+        """Copy tensors of at most `MOST` bytes each; the batches they are in, with the first one's entry and how many.
+
+        What is part of a tensor has the number of its first block there among `numbers`. One thread at a time.
+        """
+        found = []
+        for run in self._plan(tensors, tuple(numbers) or (0,) * len(tensors)):
+            if run.start < self._used:
+                self._full = True
+                self._measure()
+            self._clear(run)
+            torch._foreach_copy_(run.views, list(tensors[run.begin : run.end]))
+            found.append((self._batch, self._entries, len(run.views)))
+            self._runs.append(run)
+            self._entries += len(run.views)
+            self._used = run.start + len(run.blocks)
+        return found
+
+    def measured(self) -> list[Batch]:
+        """Have measured what there is; all batches since this was last asked."""
+        self._measure()
+        found, self._measured = self._measured, []
+        return found
+
+    def _measure(self) -> None:
+        if not self._runs:
+            return
+        with self._in_order():
+            layout = self._layout()
+            self._batch.launch(measure(self._words[: self._used], self._dtype, layout, self._ranged), layout.sizes)
+        self._measured.append(self._batch)
+        self._earlier = self._runs
+        self._begin()
+
+    def _begin(self) -> None:
+        self._batch = Batch(self._tell)
+        self._runs = []
+        self._used = self._entries = 0
+
+    def _make_room(self, size: int) -> None:
+        self._begin()
+        with torch.inference_mode(False):  # or it could not be written to in another mode
+            self._words = torch.zeros((size // BLOCK, WORDS), dtype=torch.int64, device=self._device)
+        self._full, self._earlier = False, []
+        self._plans: dict[tuple[Any, ...], list[_Run]] = {}
+        self._layouts: dict[tuple[int, ...], tuple[list[_Run], Layout]] = {}
+
+    def _in_order(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def _clear(self, run: _Run) -> None:
+        """See to it that there are zeros behind what a run copies: it leaves them where it was the last time."""
+        place = len(self._runs)
+        if place >= len(self._earlier) or self._earlier[place] is not run:
+            self._words[run.start :].zero_()
+            del self._earlier[place:]
+
+    def _plan(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...]) -> list[_Run]:
+        if self._full and not self._runs and 2 * len(self._words) * BLOCK <= self._most:
+            self._make_room(2 * len(self._words) * BLOCK)
+        shapes = tuple(map(_shape, tensors))
+        known = self._plans.get((self._used, shapes, numbers))
+        if known is not None:
+            return known
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        counts = [-(-shape.numel() * self._dtype.itemsize // BLOCK) for shape in shapes]
+        size = len(self._words)
+        while size < max(counts):
+            size *= 2
+        if size > len(self._words):
+            self._measure()
+            self._make_room(size * BLOCK)
+        found = self._plans[self._used, shapes, numbers] = list(self._laid_out(shapes, counts, numbers))
+        return found
+
+    def _laid_out(self, shapes: Sequence[torch.Size], counts: list[int], numbers: Sequence[int]) -> Iterator[_Run]:
+        begin, start, used = 0, self._used, self._used
+        for at, count in enumerate(counts):
+            if used + count > len(self._words):
+                if at > begin:
+                    yield self._run(begin, shapes[begin:at], counts[begin:at], numbers[begin:at], start)
+                begin, start, used = at, 0, 0
+            used += count
+        yield self._run(begin, shapes[begin:], counts[begin:], numbers[begin:], start)
+
+    def _run(
+        self, begin: int, shapes: Sequence[torch.Size], counts: list[int], numbers: Sequence[int], start: int
+    ) -> _Run:
+        flat, each = self._words.view(self._dtype).view(-1), BLOCK // self._dtype.itemsize
+        ends = start + np.cumsum(counts, dtype=np.int64)
+        views, rows = [], [np.empty((0, 3), np.int64)]
+        each_of = zip(shapes, counts, numbers, ends.tolist(), strict=True)
+        for entry, (shape, count, number, end) in enumerate(each_of):
+            first = (end - count) * each
+            views.append(flat[first : first + shape.numel()].view(shape))
+            within = np.arange(count)
+            rows.append(np.stack([np.full(count, entry), number + within, shape.numel() - within * each], 1))
+        sizes = [shape.numel() * self._dtype.itemsize for shape in shapes]
+        return _Run(begin, begin + len(shapes), start, views, np.concatenate(rows), sizes)
+
+    def _layout(self) -> Layout:
+        key = tuple(map(id, self._runs))
+        known = self._layouts.get(key)
+        if known is None:
+            rows, sizes = [], list[int]()
+            for run in self._runs:
+                rows.append(run.blocks + np.array([len(sizes), 0, 0]))
+                sizes += run.sizes
+            if len(self._layouts) >= _MAX_PLANS:
+                self._layouts.clear()
+            layout = Layout(sizes, np.concatenate(rows), self._device)
+            known = self._layouts[key] = self._runs, layout  # the runs, whose ids these are, are not to go
+        return known[1]
