@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traincheck.collect import compiled, staging
+from traincheck.collect import blocks, compiled, staging
 from traincheck.collect import deferred as deferring
 from traincheck.collect.buffers import Buffers, Names
 from traincheck.collect.changes import Changes
@@ -34,6 +34,9 @@ SPECIAL = st.sampled_from([None, 0.0, -0.0, math.nan, math.inf, -math.inf])
 TENSORS = st.lists(st.tuples(st.sampled_from(DTYPES), SIZES, SPECIAL, st.booleans()), min_size=1, max_size=8)
 
 
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
 def made(dtype: torch.dtype, shape: tuple[int, ...], special: float | None, transposed: bool, seed: int) -> Any:
     """A tensor of numbers around zero, with a value planted at its end, or filled with zero."""
     values = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 50
@@ -50,7 +53,7 @@ def made(dtype: torch.dtype, shape: tuple[int, ...], special: float | None, tran
 def cells_of(deferred: Deferred, sweeps: list[list[Any]], ranged: bool) -> list[Any]:
     """The cells of sweeps that are measured together."""
     pending = [deferred.sweep(tensors, range(len(tensors)), ranged) for tensors in sweeps]
-    deferred.measure()
+    deferred.measure(wait=True)
     assert all(each.arrived for each in pending)
     return [np.frombuffer(each.cells(), CELL) for each in pending]
 
@@ -67,6 +70,9 @@ def assert_same(measures: Measures, cells: Any, tensors: list[Any], ranged: bool
     np.testing.assert_allclose(cells["norm"], expected["norm"], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("device", "kernels"), [(device, kernels) for device in DEVICES for kernels in {device == "cuda", False}]
+)
 @settings(deadline=None)
 @given(
     rounds=st.lists(st.lists(TENSORS, min_size=1, max_size=3), min_size=1, max_size=3),
@@ -74,38 +80,48 @@ def assert_same(measures: Measures, cells: Any, tensors: list[Any], ranged: bool
     seed=st.integers(0, 1 << 30),
 )
 def test_what_is_found_is_what_there_was_at_the_time_of_the_sweep(
-    rounds: list[list[list[tuple[Any, ...]]]], ranged: bool, seed: int
+    device: str, kernels: bool, rounds: list[list[list[tuple[Any, ...]]]], ranged: bool, seed: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if not kernels:
+            patch.setattr(blocks, "_kernels", lambda device: None)
+        look_at(device, rounds, ranged, seed)
+
+
+def look_at(device: str, rounds: list[list[list[tuple[Any, ...]]]], ranged: bool, seed: int) -> None:
+    """Sweep over tensors that are overwritten before they are measured."""
     measures = Measures(Names())
     deferred = Deferred(measures, ranged, itertools.count().__next__)
     for number, sweeps in enumerate([*rounds, *rounds]):  # the second time, where things lie is known
-        tensors = [[made(*each, seed + number) for each in sweep] for sweep in sweeps]
+        tensors = [[made(*each, seed + number).to(device) for each in sweep] for sweep in sweeps]
         kept = [[each.clone() for each in sweep] for sweep in tensors]
         pending = [deferred.sweep([None, *sweep], range(len(sweep) + 1), ranged) for sweep in tensors]
         for sweep in tensors:
             for each in sweep:
                 each.zero_()
-        deferred.measure()
+        deferred.measure(wait=True)
         for each, sweep in zip(pending, kept, strict=True):
             assert_same(measures, np.frombuffer(each.cells(), CELL), [None, *sweep], ranged)
 
 
-def test_what_has_no_room_is_measured_in_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_has_no_room_is_measured_in_several_batches(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "_LEAST", 2 * 4096)
     measures = Measures(Names())
     deferred = Deferred(measures, True, itertools.count().__next__)
     for count in (3, 20, 3, 20):
-        tensors: list[Any] = [torch.randn(900 + at) for at in range(count)]
+        tensors: list[Any] = [torch.randn(900 + at, device=device) for at in range(count)]
         cells, again = cells_of(deferred, [tensors, tensors], True)
         assert_same(measures, cells, tensors, True)
         assert_same(measures, again, tensors, True)
 
 
-def test_a_tensor_that_is_larger_than_the_room_there_is_is_read_part_by_part() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_tensor_that_is_larger_than_the_room_there_is_is_read_part_by_part(device: str) -> None:
     measures = Measures(Names())
     large = torch.randn(staging.MOST // 4 * 2 + 700)
     large[-1] = math.nan
-    tensors: list[Any] = [torch.ones(3), large, torch.zeros(5)]
+    tensors: list[Any] = [torch.ones(3), large.to(device), torch.zeros(5)]
     (cells,) = cells_of(Deferred(measures, True, itertools.count().__next__), [tensors], True)
     assert_same(measures, cells, tensors, True)
 
@@ -122,6 +138,15 @@ def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back()
     tensor.copy_(values)
     (after,) = cells_of(deferred, [[tensor]], False)
     assert before["print"] == after["print"] != freed["print"] == 0
+
+
+def test_copies_may_be_taken_within_inference_mode_and_outside_of_it() -> None:
+    measures, deferred = Measures(Names()), Deferred(Measures(Names()), False, itertools.count().__next__)
+    tensors: list[Any] = [torch.randn(30), torch.randn(5)]
+    for mode in (True, False, True):
+        with torch.inference_mode(mode):
+            (cells,) = cells_of(deferred, [tensors], False)
+        assert_same(measures, cells, tensors, False)
 
 
 class Watched:

@@ -7,6 +7,7 @@ fingerprint, which is that of the host. What is told of the values is what sweep
 import functools
 import math
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from traincheck.collect.fingerprint import UNMEASURED
 from traincheck.collect.measures import CELL, Cells, Measures
 from traincheck.collect.ranges import ordered
 
-__all__ = ["BLOCK", "FIELDS", "WORDS", "Found", "Layout", "combined", "measure", "tell"]
+__all__ = ["BLOCK", "FIELDS", "WORDS", "Found", "Layout", "by_operations", "combined", "measure", "tell"]
 
 WORDS = 512
 """64-bit words in a block."""
@@ -55,13 +56,19 @@ _KEYS = _mixed(np.arange(1, WORDS + 1, dtype=np.uint64) * np.uint64(_STEP)).view
 
 
 class Layout:
-    """Which blocks are whose, on a device: for each its entry, its number within the tensor, and its values."""
+    """Which blocks are whose, on a device."""
 
     def __init__(self, sizes: Sequence[int], blocks: npt.NDArray[np.int64], device: torch.device) -> None:
-        """`sizes` are those of the entries in bytes; `blocks` has a row of the three for each block."""
+        """`sizes` are those of the entries in bytes.
+
+        `blocks` has a row for each block, in the order of entries: its entry, its number within the tensor, and how
+        many of the values in it and after it are the tensor's.
+        """
         self.sizes: _Words = np.array(sizes, np.uint64)
         numbers = (blocks[:, 1].astype(np.uint64) * np.uint64(_STEP)).view(np.int64)
-        self.owners, self.numbers, self.counts = _sent(np.stack([blocks[:, 0], numbers, blocks[:, 2]]), device)
+        self.owners = _sent(blocks[:, 0].copy(), device)
+        self.starts = _sent(np.searchsorted(blocks[:, 0], np.arange(len(sizes) + 1)), device)
+        self.per_block = _sent(np.stack([numbers, blocks[:, 2]], 1), device)
         self.keys = _keys(device)
 
 
@@ -78,7 +85,31 @@ def _sent(numbers: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
 
 def measure(words: torch.Tensor, dtype: torch.dtype, layout: Layout, ranged: bool) -> torch.Tensor:
     """What is found of each entry in int64 blocks [blocks, WORDS] of values of `dtype`: int64 [entries, FIELDS]."""
-    values = words.view(dtype)
+    values = words.view(torch.uint8 if dtype is torch.bool else dtype)
+    kernels = _kernels(words.device) if words.is_cuda and (has_norm(dtype) or is_whole(dtype)) else None
+    if kernels is not None:
+        found: torch.Tensor = kernels.measure(words, values, layout.keys, layout.per_block, layout.starts, ranged)
+        return found
+    return by_operations(words, values, layout, ranged)
+
+
+@functools.cache
+def _kernels(device: torch.device) -> ModuleType | None:
+    """The kernels, if they can be compiled here: that takes Triton, a GPU that it knows, and a C compiler."""
+    try:
+        from traincheck.collect import kernels
+
+        layout = Layout([BLOCK], np.array([[0, 0, WORDS]]), device)
+        words = torch.zeros((1, WORDS), dtype=torch.int64, device=device)
+        kernels.measure(words, words, layout.keys, layout.per_block, layout.starts, False)
+    except Exception:  # whatever it is that Triton raises
+        return None
+    return kernels
+
+
+def by_operations(words: torch.Tensor, values: torch.Tensor, layout: Layout, ranged: bool) -> torch.Tensor:
+    """As `measure`, of blocks that are also seen as values, by torch's operations."""
+    dtype = values.dtype
     floats = has_norm(dtype)
     sums = _sums(words, layout)
     nonzero = torch.count_nonzero(values if floats or is_whole(dtype) else words, dim=1)
@@ -92,7 +123,7 @@ def measure(words: torch.Tensor, dtype: torch.dtype, layout: Layout, ranged: boo
     limits = found.new_full((len(layout.sizes), 2), float("inf"), dtype=torch.float64)
     if ranged and not dtype.is_complex:
         owners = layout.owners[:, None].expand(-1, 2)
-        limits.scatter_reduce_(0, owners, _limits(ordered(values), layout.counts), "amin")
+        limits.scatter_reduce_(0, owners, _limits(ordered(values), layout.per_block[:, 1]), "amin")
     return torch.cat((found, squares[:, None].view(torch.int64), limits.view(torch.int64)), 1)
 
 
@@ -102,7 +133,7 @@ def _sums(words: torch.Tensor, layout: Layout) -> torch.Tensor:
     high = keyed >> _HALF
     high &= _LOW
     found = torch.addcmul(keyed, keyed & _LOW, high, out=keyed).sum(1)
-    found += layout.numbers
+    found += layout.per_block[:, 0]
     for shift, factor in zip(_SHIFTS, (*_FACTORS, 1), strict=True):
         found = (found ^ (found >> shift & (1 << 64 - shift) - 1)) * _signed(factor)
     return found

@@ -22,6 +22,11 @@ _SHARE = 256
 _LEAST = 1 << 22
 _MAX_PLANS = 1024
 
+_CARRIERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""What values are copied as, by size, where torch cannot copy many of a dtype at once, or not to the bit."""
+
+_ODD = (torch.uint16, torch.uint32, torch.uint64, torch.complex32)
+
 _shape = attrgetter("shape")
 _Blocks = npt.NDArray[np.int64]
 
@@ -84,6 +89,7 @@ class Staging:
 
     def __init__(self, device: torch.device, dtype: torch.dtype, ranged: bool, measures: Measures) -> None:
         self._device, self._dtype, self._ranged = device, dtype, ranged
+        self._carrier = _CARRIERS[dtype.itemsize] if _is_odd(dtype) else dtype
         self._stream, self._most = None, MOST
         if device.type == "cuda":
             self._stream = torch.cuda.current_stream(device)
@@ -108,7 +114,10 @@ class Staging:
                 self._full = True
                 self._measure()
             self._clear(run)
-            torch._foreach_copy_(run.views, list(tensors[run.begin : run.end]))
+            chosen = tensors[run.begin : run.end]
+            if self._carrier is not self._dtype:
+                chosen = [tensor.view(self._carrier) for tensor in chosen]
+            torch._foreach_copy_(run.views, list(chosen))
             found.append((self._batch, self._entries, len(run.views)))
             self._runs.append(run)
             self._entries += len(run.views)
@@ -138,7 +147,7 @@ class Staging:
 
     def _make_room(self, size: int) -> None:
         self._begin()
-        with torch.inference_mode(False):  # or it could not be written to in another mode
+        with torch.inference_mode(False):
             self._words = torch.zeros((size // BLOCK, WORDS), dtype=torch.int64, device=self._device)
         self._full, self._earlier = False, []
         self._plans: dict[tuple[Any, ...], list[_Run]] = {}
@@ -170,7 +179,8 @@ class Staging:
         if size > len(self._words):
             self._measure()
             self._make_room(size * BLOCK)
-        found = self._plans[self._used, shapes, numbers] = list(self._laid_out(shapes, counts, numbers))
+        with torch.inference_mode(False):  # or views could not be written to in another mode
+            found = self._plans[self._used, shapes, numbers] = list(self._laid_out(shapes, counts, numbers))
         return found
 
     def _laid_out(self, shapes: Sequence[torch.Size], counts: list[int], numbers: Sequence[int]) -> Iterator[_Run]:
@@ -186,7 +196,7 @@ class Staging:
     def _run(
         self, begin: int, shapes: Sequence[torch.Size], counts: list[int], numbers: Sequence[int], start: int
     ) -> _Run:
-        flat, each = self._words.view(self._dtype).view(-1), BLOCK // self._dtype.itemsize
+        flat, each = self._words.view(self._carrier).view(-1), BLOCK // self._dtype.itemsize
         ends = start + np.cumsum(counts, dtype=np.int64)
         views, rows = [], [np.empty((0, 3), np.int64)]
         each_of = zip(shapes, counts, numbers, ends.tolist(), strict=True)
@@ -211,3 +221,8 @@ class Staging:
             layout = Layout(sizes, np.concatenate(rows), self._device)
             known = self._layouts[key] = self._runs, layout  # the runs, whose ids these are, are not to go
         return known[1]
+
+
+def _is_odd(dtype: torch.dtype) -> bool:
+    """Whether a GPU copies many tensors of a dtype at once not at all, or by way of another: so NaN becomes another."""
+    return dtype in _ODD or (dtype.is_floating_point and dtype.itemsize < torch.float32.itemsize)
