@@ -188,7 +188,7 @@ def test_a_step_is_not_marked_as_ended_before_what_was_in_it_is_written(monkeypa
         watched.step(number)
     assert watched.written() == ([], [])
     assert watched.changes.upcoming() <= begun < watched.buffers.upcoming()
-    watched.changes.end()
+    watched.changes.wait()
     assert watched.changes.upcoming() == watched.buffers.upcoming()
     calls, marks = watched.written()
     assert (calls, marks) == ([2, 3], [2, 3])
@@ -209,7 +209,29 @@ def test_a_link_gets_its_fingerprint_when_it_is_known() -> None:
     seen = fingerprint(tensor)
     assert watched.changes.link_later(7, 8, 9, 0, tensor)
     tensor.zero_()
-    watched.changes.end()
+    watched.changes.wait()
     watched.changes.write()
     (row,) = np.frombuffer(b"".join(watched.buffers.drain()["links"]), FAMILIES["links"].packed).tolist()
     assert row == (7, 8, seen, 9, LINK_HASHED)
+
+
+def test_buffers_that_nobody_follows_are_left_alone() -> None:
+    watched = Watched()
+    watched.changes.buffers(1, [torch.ones(3)])
+    watched.step(2)
+    watched.changes.wait()
+    assert watched.written() == ([], [2])
+
+
+def test_what_a_device_that_failed_was_asked_for_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferring, "_PERIOD", 600.0)
+    watched = Watched()
+    for number in (1, 2):
+        watched.step(number)
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(staging, "measure", failing)
+    watched.changes.wait()
+    assert watched.written() == ([], [1, 2])

@@ -266,7 +266,7 @@ class Watching:
 
     def rows(self, family: str) -> list[tuple[Any, ...]]:
         """What was seen."""
-        self._changes.end()
+        self._changes.wait()
         self._changes.write()
         drained = self._buffers.drain()
         variables, rows = (

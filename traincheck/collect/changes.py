@@ -213,19 +213,18 @@ class Changes:
         self._replay.note(Linked(pending, (call, token), (name, flags)))
         return True
 
-    def end(self) -> None:
-        """As `end_step`, for good: waits for all results."""
-        self.end_step()
-        if self._deferred is not None:
+    def wait(self) -> None:
+        """Wait for what is yet to come from a GPU, so that it can be written."""
+        if self._deferred is not None and self._deferred.used:
             with self._table.lock:
-                self._deferred.measure(wait=True)
+                self._deferred.finish()
 
     def settle(self) -> None:
         """See to it that the table knows what was last seen: where that is yet to come from a GPU, wait for it."""
         column = self._data.column
-        if column.deferred and self._deferred is not None and not capturing():
+        if column.deferred and not capturing():
             with self._table.lock:
-                self._deferred.measure(wait=True)
+                self.wait()
                 self._replay.run()
                 column.prints, column.calls = self._replay.last(DATA, self._table.roster())
 
@@ -326,6 +325,8 @@ class Changes:
     def _defer(self, deferred: Deferred, sweep: _Sweep) -> None:
         watched, roster = sweep.watched, self._table.roster()
         positions = range(len(sweep.tensors)) if sweep.positions is None else sweep.positions
+        if not len(positions):
+            return
         fresh = [place for place, seen in enumerate(sweep.before) if seen == UNSEEN] if watched.column.unseen else []
         if fresh:  # what is first seen, or was forgotten, is no update
             cells = self._measures.cells([None] * len(fresh), [UNSEEN] * len(fresh), [positions[at] for at in fresh])

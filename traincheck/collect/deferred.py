@@ -29,6 +29,7 @@ __all__ = ["Deferred", "Pending"]
 _kind = attrgetter("layout", "dtype", "device", "shape")
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _MAX_PARTITIONS = 1024
+_MAX_STAGINGS = 8
 _PERIOD = 0.1
 """Seconds in which copies are measured once, if there is room: it takes dozens of operations, however few they are."""
 
@@ -124,12 +125,12 @@ class Deferred:
         for place in partition.odd:
             cells[place : place + 1] = self._at_once(tensors[place], positions[place], ranged)
         pending = Pending(cells, ranged)
-        if partition.groups:
-            self._copied = self.used = True
-            with torch.no_grad():
-                for group in partition.groups:
-                    chosen = [tensors[place] for place in group.places]
-                    pending.add(group, self._staging(group).put(*(_cut(chosen) if group.cut else (chosen,))))
+        with torch.no_grad():
+            for group in partition.groups:
+                chosen = [tensors[place] for place in group.places]
+                staging = self._staging(group)
+                self._copied = self.used = True
+                pending.add(group, staging.put(*(_cut(chosen) if group.cut else (chosen,))))
         return pending
 
     def end_step(self) -> None:
@@ -152,6 +153,14 @@ class Deferred:
         self._measured = self._upcoming()
         self._look(wait)
 
+    def finish(self) -> None:
+        """Have measured what was copied so far, and wait for it; what cannot be any more will never be."""
+        try:
+            self.measure(wait=True)
+        except RuntimeError:  # the device has failed, and with it the training, which says so itself
+            for staging in self._stagings.values():
+                staging.give_up()
+
     def _look(self, wait: bool) -> None:
         while self._asked and all(batch.look(wait) for batch in self._asked[0][1]):
             del self._asked[0]
@@ -167,6 +176,9 @@ class Deferred:
         key = group.device, group.dtype, stream
         found = self._stagings.get(key)
         if found is None:
+            if len(self._stagings) >= _MAX_STAGINGS:  # a script that goes from stream to stream
+                self.measure()
+                self._stagings.clear()
             found = self._stagings[key] = Staging(group.device, group.dtype, self._ranged, self._measures)
         return found
 

@@ -54,9 +54,10 @@ class Flusher:
         self._monitor.step_ended = self._step_ended
 
     def flush(self) -> None:
-        """Write all waiting rows now, on the calling thread."""
+        """Write all waiting rows now, on the calling thread, which is one that trains."""
         with self.lock:
             if not self._stopped:
+                self._monitor.changes.wait()
                 self._flush()
 
     def stop(self) -> None:
@@ -66,7 +67,8 @@ class Flusher:
                 return
             self._stopped = True
             self._monitor.close()
-            self._monitor.changes.end()
+            self._monitor.changes.end_step()
+            self._monitor.changes.wait()
             if self._flush():
                 self._end()
         self._wake.set()
