@@ -25,7 +25,7 @@ from traincheck.trace.writer import ProcessWriter
 
 _PERIOD = 0.25
 """Seconds to wait for the end of a step before flushing in any case."""
-_GAPS = 0.4, 0.7
+_GAPS = 0.3, 0.45
 """Seconds between flushes at least, and at most: a batch per tiny step would be mostly headers."""
 _RESTS = 400
 """How many times as long as a flush takes the thread rests after it, within those limits."""
