@@ -210,7 +210,7 @@ class Changes:
             return False
         with self._table.lock:
             pending = self._deferred.sweep([tensor], (0,), False)
-        self._replay.note(Linked(pending, (call, token), (name, flags)))
+        self._replay.note(Linked(pending, call, token, name, flags))
         return True
 
     def wait(self) -> None:

@@ -30,6 +30,7 @@ _kind = attrgetter("layout", "dtype", "device", "shape")
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _MAX_PARTITIONS = 1024
 _MAX_STAGINGS = 8
+"""Each keeps its room on the device."""
 _PERIOD = 0.1
 """Seconds in which copies are measured once, if there is room: it takes dozens of operations, however few they are."""
 

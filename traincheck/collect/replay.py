@@ -63,11 +63,13 @@ class Ended(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """A row about a tensor of a call waits for its fingerprint: the columns before it, and those after it."""
+    """A row of links, but for the fingerprint, which is in the only one of the cells."""
 
     cells: Pending
-    before: tuple[int, int]
-    after: tuple[int, int]
+    call: int
+    tensor: int
+    name: int
+    flags: int
 
 
 Event = Swept | Noted | Ended | Linked
@@ -124,10 +126,10 @@ class Replay:
 
     def _write_link(self, link: Linked) -> None:
         cells = np.frombuffer(link.cells.cells(), CELL)
-        name, flags = link.after
         seen = int(cells["print"][0]) if len(cells) else ABSENT
-        if seen != ABSENT or link.before[1] != NULL:
-            self._buffers.add("links", *link.before, seen, name, flags | (LINK_HASHED if seen != ABSENT else 0))
+        if seen != ABSENT or link.tensor != NULL:
+            flags = link.flags | (LINK_HASHED if seen != ABSENT else 0)
+            self._buffers.add("links", link.call, link.tensor, seen, link.name, flags)
 
     def _write_states(self) -> None:
         """Write the states of the steps that have ended, the last of each variable and point."""

@@ -16,7 +16,7 @@ from traincheck.collect.measures import Cells, Measures
 __all__ = ["MOST", "Batch", "Staging"]
 
 MOST = 1 << 25
-"""Bytes of one copy."""
+"""Bytes that one copy may have."""
 _SHARE = 256
 """One part in so many of a GPU's memory may be copies of one type; to measure them takes three times as much."""
 _LEAST = 1 << 22
@@ -94,7 +94,7 @@ class Staging:
         if device.type == "cuda":
             self._stream = torch.cuda.current_stream(device)
             self._most = max(MOST, torch.cuda.get_device_properties(device).total_memory // _SHARE)
-        self._tell: Callable[[Any, Any], Cells] = lambda found, sizes: tell(found, sizes, dtype, measures)
+        self._tell = functools.partial(tell, dtype=dtype, measures=measures)
         self._batch = Batch(self._tell)
         self._measured: list[Batch] = []
         self._runs: list[_Run] = []  # what was copied since the last batch

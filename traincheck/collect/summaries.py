@@ -53,11 +53,11 @@ class SetTable:
 class Summaries:
     """Turns values into interned sets, and links to the tensors among them."""
 
-    def __init__(self, buffers: Buffers, token: Callable[[Any], int], values: Values) -> None:
+    def __init__(self, buffers: Buffers, token: Callable[[Any], int], changes: Values) -> None:
         self._buffers = buffers
         self._names = buffers.names
         self._token = token
-        self._values = values
+        self._values = changes
         self._pack_link = buffers.pack("links")
         self._append_link = buffers.append("links")
         self._ids: dict[tuple[Any, ...], int] = {}

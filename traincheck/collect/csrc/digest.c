@@ -1,4 +1,5 @@
-/* Fingerprints of memory, of a kind that can be taken of any number of portions at once.
+/* Fingerprints of memory, of a kind that can be taken of any number of portions at once: on a GPU blocks.py and
+   kernels.py take the same sums, and must go on to.
 
    Memory is read as words of 64 bits in blocks of 512, the last one filled up with zeros. Each word is combined with the
    key of its place by exclusive or, and of its halves (low + 2^32) (high + 1) is taken. The sum over a block and the
