@@ -158,6 +158,7 @@ class Watched:
         self.table, self.layer = variables.table, torch.nn.Linear(3, 2, bias=False)
         self.table.data.deferred = self.table.grad.deferred = True
         self.changes._compiled = None  # which finds that it cannot read what is on a GPU
+        self.changes._direct.clear()
         variables.called(self.layer)
 
     def step(self, number: int) -> None:

@@ -55,6 +55,13 @@ class _Sweep(NamedTuple):
     later: bool = False
 
 
+_SWEEPS = "data", "grads", "some"
+"""Methods of what does sweeps in C."""
+
+_Choice = tuple[Roster, Integers, Integers]
+"""Of which variables states are noted: what stands where, positions, and an id for each."""
+
+
 class Changes:
     """Sweeps over the variables; every sweep attributes what it finds to one call."""
 
@@ -75,7 +82,7 @@ class Changes:
         self._replay = Replay(buffers)
         self._trainer: int | None = None  # the thread that computes gradients
         self._backwards: list[int] = []  # threads in which some are being computed
-        self._chosen: dict[int, tuple[int, Collection[int], dict[int, tuple[Integers, Integers]]]] = {}
+        self._chosen: dict[int, tuple[int, Collection[int], tuple[_Choice, _Choice]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
         self._compiled = self._sweeper()
         # fingerprints taken on a GPU are those of the compiled part
@@ -84,8 +91,11 @@ class Changes:
             if NATIVE is None
             else Deferred(self._measures, self._data.ranged or self._grad.ranged, buffers.upcoming)
         )
-        self._mirrored: set[str] = set()  # names of sweeps that take copies on the host
-        self._unfit: set[str] = set()  # and of those that have to be done in Python
+        # compiled sweeps of memory as it is, while that does for all; by name those that take copies on the host
+        # where some is on another device, and those that have to be done in Python
+        self._direct = {name: getattr(self._compiled, name) for name in _SWEEPS if self._compiled is not None}
+        self._mirrored: set[str] = set()
+        self._unfit: set[str] = set()
         self.write: Callable[[], None] = self._replay.run
         """Lets what was noted become rows."""
 
@@ -99,8 +109,10 @@ class Changes:
         if capturing():
             return
         with self._table.lock:
-            if self._watches_data and self._did("data", self._table.tensors, call):
-                return
+            if self._watches_data:
+                sweep = self._direct.get("data")
+                if (sweep is not None and sweep(call, None)) or self._did("data", self._table.tensors, call):
+                    return
             tensors = self._look_at_flags(call)
             if self._watches_data:
                 column = self._data.column
@@ -118,7 +130,11 @@ class Changes:
         if not self._watches_data or capturing():
             return
         with self._table.lock:
-            present = [tensor for tensor in among if tensor is not None]
+            every = list(among)
+            sweep = self._direct.get("some")
+            if sweep is not None and sweep(call, None, every):
+                return
+            present = [tensor for tensor in every if tensor is not None]
             if self._did("some", lambda: present, call, present):
                 return
             prints, find = self._data.column.prints, self._table.find
@@ -137,17 +153,22 @@ class Changes:
 
         With `counted` only operations whose writes torch counts may have written to them since the last sweep.
         """
-        if capturing() or any(thread != get_ident() for thread in self._backwards):
+        if capturing() or (self._backwards and self._others_compute()):
             return
         with self._table.lock:
             if not self._watches_grad or (counted and self._compiled is not None and self._compiled.untouched()):
                 return
-            if self._did("grads", self._table.gradients, call):
+            sweep = self._direct.get("grads")
+            if (sweep is not None and sweep(call, None)) or self._did("grads", self._table.gradients, call):
                 return
             column = self._grad.column
             grads, positions = self._table.gradients(), self._table.trained
             column.prints = self._swept(_Sweep(self._grad, call, grads, positions, column.prints), column.reader)
             column.unseen = False
+
+    def _others_compute(self) -> bool:
+        """Whether another thread computes gradients."""
+        return any(thread != get_ident() for thread in self._backwards)
 
     def backward_entered(self) -> None:
         """This thread is about to compute gradients.
@@ -169,16 +190,16 @@ class Changes:
     def before_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the gradients that an optimizer is about to use: those it holds, and those that nobody holds."""
         if self._grad_states:
-            choice = self._choice(optimizer, held)[GRAD]
-            self._replay.note(Noted(self._table.roster(), GRAD, seq, BEFORE_STEP, *choice))
+            roster, positions, ids = self._choice(optimizer, held)[GRAD]
+            self._replay.note(Noted(roster, GRAD, seq, BEFORE_STEP, positions, ids))
 
     def after_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the values that an optimizer's step has left."""
         if self._data_states:
             if self._data.column.stale and not capturing():
                 self._measure_stale()
-            choice = self._choice(optimizer, held)[DATA]
-            self._replay.note(Noted(self._table.roster(), DATA, seq, AFTER_STEP, *choice))
+            roster, positions, ids = self._choice(optimizer, held)[DATA]
+            self._replay.note(Noted(roster, DATA, seq, AFTER_STEP, positions, ids))
 
     def forget(self) -> None:
         """Steps were left out: what changed in them is nobody's, so start from the values of now."""
@@ -228,12 +249,13 @@ class Changes:
                 self._replay.run()
                 column.prints, column.calls = self._replay.last(DATA, self._table.roster())
 
-    def _choice(self, optimizer: int, held: Collection[int]) -> dict[int, tuple[Integers, Integers]]:
-        """Positions and ids of what states are noted of around a step of `optimizer`, which holds `held`."""
+    def _choice(self, optimizer: int, held: Collection[int]) -> tuple[_Choice, _Choice]:
+        """What states are noted of around a step of `optimizer`, which holds `held`: of data, of gradients."""
         known = self._chosen.get(optimizer)
-        if known is not None and known[0] == self._table.version and known[1] == held:
+        if known is not None and known[0] == self._table.version and known[1] is held:
             return known[2]
-        found = {DATA: self._table.noted(held, True), GRAD: self._table.noted(held, False)}
+        roster = self._table.roster()
+        found = (roster, *self._table.noted(held, True)), (roster, *self._table.noted(held, False))
         self._chosen[optimizer] = self._table.version, held, found
         return found
 
@@ -271,7 +293,10 @@ class Changes:
         method, done = getattr(self._compiled, sweep), None
         if sweep not in self._mirrored:
             done = method(call, None, *more)
-        if done is None:  # where one tensor needs more than a look at its memory, it most often will again
+        if done is None:
+            self._direct.pop(
+                sweep, None
+            )  # where one tensor needs more than a look at its memory, it most often will again
             self._mirrored.add(sweep)
             copies = mirrored(tensors())
             done = None if copies is None else method(call, copies, *more)

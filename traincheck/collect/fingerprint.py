@@ -59,10 +59,13 @@ def readable(tensor: torch.Tensor) -> bool:
     return tensor.data_ptr() > LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()
 
 
-def capturing() -> bool:
-    """Whether what this thread asks of its GPU is kept for a graph, which a copy to the host would break."""
+def _capturing() -> bool:
     initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return initialized and torch.cuda.is_current_stream_capturing()
+
+
+capturing: Callable[[], bool] = _capturing if torch.backends.cuda.is_built() else bool  # type: ignore[no-untyped-call]
+"""Whether what this thread asks of its GPU is kept for a graph, which a copy to the host would break."""
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:

@@ -35,8 +35,11 @@ class Hyperparameters:
             # most often the values are the very objects that they were; a tensor never is what is known of it
             elif self.follows and not all(map(operator.is_, map(group.get, known), known.values())):
                 for name in known:
-                    if not _same(known[name], group.get(name)):
-                        self._changed(owner, index, name, group.get(name), known, call)
+                    value = group.get(name)
+                    if _same(known[name], value):
+                        known[name] = value  # kept alive, so that nothing else gets its id
+                    else:
+                        self._changed(owner, index, name, value, known, call)
 
     def _new(self, owner: int, index: int, group: dict[str, Any]) -> _Group:
         found = {name: plain for name, value in group.items() if (plain := _plain(value)) is not _OTHER}

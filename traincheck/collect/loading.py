@@ -27,9 +27,9 @@ def install_loading(monitor: Monitor, watcher: Watcher) -> None:
         return monitor.apis.function(_NEXT, _PLACE), loader, (iterator._num_yielded,)
 
     watch = Watch(
-        before=lambda thread, opened, loader, items: monitor.fetch_entered(opened),
-        after=lambda thread, opened, loader, batch: monitor.fetch_returned(opened),
-        always=lambda thread, opened, loader: monitor.fetch_left(opened),
+        before=monitor.fetch_entered,
+        after=monitor.fetch_returned,
+        always=monitor.fetch_left,
         hashed=True,
         frequent=True,
     )

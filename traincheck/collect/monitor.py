@@ -9,16 +9,16 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
-from torch.nn import Module, UninitializedParameter
+from torch.nn import Module
 from torch.optim import Optimizer
-from torch.optim import optimizer as optimizer_hooks
 
 from traincheck.collect.apis import Apis
 from traincheck.collect.buffers import Buffers
-from traincheck.collect.calls import Calls, Open
+from traincheck.collect.calls import Calls, Open, Thread, Values
 from traincheck.collect.changes import Changes
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.discovery import Modules
+from traincheck.collect.holdings import Holdings, held_by
 from traincheck.collect.hyperparameters import Hyperparameters
 from traincheck.collect.moments import Moments
 from traincheck.collect.objects import Objects, Tensors
@@ -66,7 +66,7 @@ class Monitor:
         )
         self.steps = StepTracker(self._mark_step, self._optimizer_ids, self.buffers.next_id)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-        self._held: weakref.WeakKeyDictionary[Optimizer, frozenset[int]] = weakref.WeakKeyDictionary()
+        self._holdings = Holdings()
         self.hyperparameters = Hyperparameters(self.buffers, self.objects, self.needs)
         self.moments = Moments(self.buffers, self.variables, self.needs)
         self._last_steps: dict[int, int] = {}  # the last step of each optimizer
@@ -104,31 +104,36 @@ class Monitor:
     def _optimizer_ids(self) -> Collection[int]:
         return self.variables.optimizers.keys()
 
-    # What follows is told by the targets; each is called within the call that it is about.
+    # What follows is told by the targets; each is called within the call that it is about. What happens in every step
+    # is told as a Watch tells it, as one more function in between costs as much as some of these.
 
     def starter(self, opened: Open) -> None:
         """An event that begins an iteration."""
-        self._note_first(opened)
-        self.steps.starter(opened.enter)
+        steps = self.steps
+        if steps.first == NULL:
+            self._note_first(opened)
+        steps.starter(opened.enter)
 
-    def fetch_entered(self, opened: Open) -> None:
+    def fetch_entered(self, thread: Thread, opened: Open, loader: Any, items: Values) -> None:
         """A batch is asked for, which begins an iteration unless there is none left."""
-        self._note_first(opened)
-        if self.steps.fetch(opened.enter) and self.sampling.foresee(self.steps.step + 1):
+        steps, sampling = self.steps, self.sampling
+        if steps.first == NULL:
+            self._note_first(opened)
+        steps.fetch(opened.enter)
+        if not sampling.everything and steps.would_begin and sampling.foresee(steps.step + 1):
             self.changes.forget()
 
-    def fetch_returned(self, opened: Open) -> None:
+    def fetch_returned(self, thread: Thread, opened: Open, loader: Any, batch: Any) -> None:
         """A batch has come."""
         self.steps.fetched(opened.enter)
 
-    def fetch_left(self, opened: Open) -> None:
+    def fetch_left(self, thread: Thread, opened: Open, loader: Any) -> None:
         """A batch has come or not."""
         self.steps.fetch_ended(opened.enter)
         self.sampling.forget()
 
     def _note_first(self, opened: Open) -> None:
-        if self.steps.first == NULL:
-            self.buffers.add("marks", opened.enter, 0, MARK_FIRST)
+        self.buffers.add("marks", opened.enter, 0, MARK_FIRST)
 
     def autocast_changed(self) -> None:
         """Autocast was entered or left on this thread."""
@@ -136,7 +141,7 @@ class Monitor:
         if thread is not None:
             thread.autocast = self.contexts.autocast()
 
-    def module_entered(self, opened: Open, module: Module) -> None:
+    def module_entered(self, thread: Thread, opened: Open, module: Module, items: Values) -> None:
         """A forward was entered outside any other: a root's."""
         if not self.calls.started:
             self.look()
@@ -150,7 +155,7 @@ class Monitor:
                 else:
                     self.changes.data(opened.parent)
 
-    def module_left(self, opened: Open, module: Module) -> None:
+    def module_left(self, thread: Thread, opened: Open, module: Module, result: Any) -> None:
         """The forward of a module with buffers returned: they may have moved."""
         if self.full_gate.open:
             self.changes.buffers(opened.enter, module._buffers.values())
@@ -173,31 +178,32 @@ class Monitor:
         self.changes.data(NULL)
         self.changes.grads(NULL)
 
-    def step_entered(self, opened: Open, optimizer: Optimizer) -> None:
+    def step_entered(self, thread: Thread, opened: Open, optimizer: Optimizer, items: Values) -> None:
         """An optimizer's step begins."""
         full = self.full_gate.open
-        known = self._held.get(optimizer)
+        holding = self._holdings.get(opened.receiver)
+        moved = full and holding is not None and holding.moved(optimizer)
         # one that we never saw, or whose groups were changed behind our back
-        if known is None or (full and known != held_by(optimizer)):
+        if holding is None or (moved and holding.tensors != held_by(optimizer)):
             self.optimizer_built(opened.parent, optimizer)
         self.calls.started = True
-        number = self.objects.number(optimizer)
-        self.steps.enter_optimizer(number)
+        self.steps.enter_optimizer(opened.receiver)
         if full:
             self._stepped = True
             self.changes.data(NULL)
             self.changes.grads(opened.parent)
-            self.changes.before_step(opened.enter, number, self._held[optimizer])
-            if self.hyperparameters.follows:
+            self.changes.before_step(opened.enter, opened.receiver, self._holdings[opened.receiver].tensors)
+            if moved and self.hyperparameters.follows:
                 self.hyperparameters.look(optimizer, opened.parent)
 
-    def step_left(self, opened: Open, optimizer: Optimizer, loss: Any) -> None:
+    def step_left(self, thread: Thread, opened: Open, optimizer: Optimizer, loss: Any) -> None:
         """An optimizer's step ends; `loss` is that of a closure it was given."""
         if not self.full_gate.open:
             return
+        holding = self._holdings[opened.receiver]
         self.changes.data(opened.enter)
-        self.changes.grads(opened.enter, counted=loss is None and counts_writes(optimizer))
-        self.changes.after_step(opened.enter, opened.receiver, self._held[optimizer])
+        self.changes.grads(opened.enter, counted=loss is None and holding.counts_writes(optimizer))
+        self.changes.after_step(opened.enter, opened.receiver, holding.tensors)
         if self.moments.wanted:
             self.moments.note(optimizer, opened.enter)
         self._last_steps[opened.receiver] = opened.enter
@@ -229,31 +235,6 @@ class Monitor:
             self.buffers.add("metrics", seq, float(value), self.buffers.names(name))
 
     def _hold(self, optimizer: Optimizer, call: int) -> None:
-        self._held[optimizer] = held_by(optimizer)
+        self._holdings.look(self.objects.number(optimizer), optimizer)
         self.variables.optimized(optimizer)
         self.hyperparameters.look(optimizer, call)
-
-
-def held_by(optimizer: Optimizer) -> frozenset[int]:
-    """The Python ids of the tensors that an optimizer holds, but those that a lazy module has yet to initialise."""
-    return frozenset(
-        [
-            id(param)
-            for group in optimizer.param_groups
-            for param in group["params"]
-            if type(param) is not UninitializedParameter
-        ]
-    )
-
-
-def counts_writes(optimizer: Optimizer) -> bool:
-    """Whether what an optimizer's steps write to gradients, if anything, is counted by torch.
-
-    So it is where only torch's own code runs, but for fused kernels, which scale gradients and count nothing.
-    """
-    return (
-        type(optimizer).__module__.startswith("torch.optim.")
-        and not any(group.get("fused") for group in optimizer.param_groups)
-        and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
-        and not (optimizer_hooks._global_optimizer_pre_hooks or optimizer_hooks._global_optimizer_post_hooks)
-    )

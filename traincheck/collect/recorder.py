@@ -61,7 +61,8 @@ def _state(monitor: Monitor) -> Any:
     NATIVE.use({each.__name__: each for each in classes})
     return NATIVE.State(
         Open=calls.Open, Tensor=torch.Tensor, Parameter=torch.nn.Parameter, dtype=torch.dtype,
-        device=torch.device, Scalars=summaries.ScalarsKey, item_names=summaries.ITEM_NAMES, one=summaries.ONE,
+        device=torch.device, exchange=getattr(torch.Tensor, "__dlpack_c_exchange_api__", None),
+        Scalars=summaries.ScalarsKey, item_names=summaries.ITEM_NAMES, one=summaries.ONE,
         is_grad_enabled=torch.is_grad_enabled, is_inference=torch.is_inference_mode_enabled,
         monitor=monitor, calls=recorded, threads=recorded.threads, steps=monitor.steps, full=monitor.full_gate,
         rows=buffers.rows("calls"), counter=buffers.counter, summaries=monitor.summaries,

@@ -86,13 +86,10 @@ class Sampling:
         self._foreseen: tuple[bool, bool] | None = None
         """Whether the gate was open before a step that may begin, and whether that step is wanted."""
         self.governor = governor
+        self.everything = every == 1 and governor is None
+        """Whether no step is left out."""
         if not self.everything:
             self._mark(0)
-
-    @property
-    def everything(self) -> bool:
-        """Whether no step is left out."""
-        return self._every == 1 and self.governor is None
 
     def foresee(self, step: int) -> bool:
         """Step `step` begins with the event at hand, or not at all; whether the gate opens for it."""

@@ -58,12 +58,16 @@ class StepTracker:
         else:
             self._candidate = seq
 
-    def fetch(self, seq: int) -> bool:
-        """A batch is asked for at `seq`, which begins an iteration if one comes; whether that would begin a step."""
+    def fetch(self, seq: int) -> None:
+        """A batch is asked for at `seq`, which begins an iteration if one comes."""
         if self.first == NULL:
             self.first = seq
         if self._fetch is None:
             self._fetch = seq
+
+    @property
+    def would_begin(self) -> bool:
+        """Whether a step begins if the batch comes that is asked for."""
         return bool(not self._told and not self._depth and self._round and self._candidate is None and self._turns)
 
     def fetched(self, seq: int) -> None:

@@ -43,11 +43,12 @@ class Values(Protocol):
 class SetTable:
     """The sets of one API (its arguments, or its results), by what they are made of."""
 
-    __slots__ = ("known", "optional")
+    __slots__ = ("known", "memo", "optional")
 
     def __init__(self, optional: frozenset[str] = frozenset()) -> None:
         self.optional = optional  # parameters whose default is None: a None says nothing
         self.known: dict[tuple[Any, ...], int] = {}
+        self.memo: object = None  # what the compiled part finds some of them by
 
 
 class Summaries:

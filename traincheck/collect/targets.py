@@ -95,8 +95,8 @@ class Targets:
         key = (base, method)
         if key == (Optimizer, "step"):
             return Watch(
-                before=lambda thread, opened, optimizer, items: monitor.step_entered(opened, optimizer),
-                after=lambda thread, opened, optimizer, result: monitor.step_left(opened, optimizer, result),
+                before=monitor.step_entered,
+                after=monitor.step_left,
                 always=lambda thread, opened, optimizer: monitor.steps.leave_optimizer(),
                 frequent=True,
                 counts=True,
@@ -159,8 +159,8 @@ class Targets:
             Module._call_impl,
             "forward",
             Watch(
-                before=lambda thread, opened, module, items: monitor.module_entered(opened, module),
-                after=lambda thread, opened, module, result: monitor.module_left(opened, module),
+                before=monitor.module_entered,
+                after=monitor.module_left,
                 forward=True,
             ),
         )

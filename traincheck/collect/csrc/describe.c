@@ -1,12 +1,6 @@
 /* Describes values as interned sets: what Summaries does, for what is frequent. */
 
-#include "native.h"
-
-static int is_scalar(PyTypeObject *type)
-{
-    return type == &PyBool_Type || type == &PyLong_Type || type == &PyFloat_Type || type == &PyUnicode_Type
-           || type == Py_TYPE(Py_None);
-}
+#include "memo.h"
 
 static PyObject *key_of_tensor(PyObject *value)
 {
@@ -92,6 +86,11 @@ PyObject *describe(State *state, Asked asked, Items items)
     Py_ssize_t count = items.count;
     if (count > PyTuple_GET_SIZE(items.names))
         count = PyTuple_GET_SIZE(items.names);
+    Looks looks;
+    int told = !asked.linked && !asked.hashed && look_at(state, asked.table, items.values, count, &looks);
+    PyObject *known = told ? recall(asked.table, &looks) : NULL;
+    if (known != NULL)
+        return Py_NewRef(known);
     PyObject *key = PyTuple_New(count);
     for (Py_ssize_t at = 0; key != NULL && at < count; at++) {
         PyObject *entry = key_of(state, asked, PyTuple_GET_ITEM(items.names, at), items.values[at]);
@@ -102,8 +101,10 @@ PyObject *describe(State *state, Asked asked, Items items)
     }
     if (key == NULL)
         return NULL;
-    PyObject *known = PyDict_GetItemWithError(SLOT(asked.table, SetTable_known), key);
+    known = PyDict_GetItemWithError(SLOT(asked.table, SetTable_known), key);
     PyObject *found = Py_XNewRef(known);
+    if (known != NULL && told)
+        remember(asked.table, &looks, known);
     if (known == NULL && !PyErr_Occurred())
         found = PyObject_CallMethodObjArgs(state->summaries, _new_set_word, asked.table, items.names, key, NULL);
     Py_DECREF(key);

@@ -72,16 +72,47 @@ static PyObject *identify(PyObject *watch, Made *made)
     return PyTuple_GET_ITEM(made->held, 0);
 }
 
-/* Describes a call that has keywords, more arguments than names, or some that nobody asks for. */
-static PyObject *planned(State *state, PyObject *api, Asked asked, Made made)
+/* Whether a call is one like that which a plan was last found for. */
+static int is_alike(const Planned *last, PyObject *api, Made made)
 {
-    enum { MOST = 16 };
-    PyObject *count = PyLong_FromSsize_t(made.count), *few[MOST], **values = few;
+    Py_ssize_t keywords = made.kwnames == NULL ? 0 : PyTuple_GET_SIZE(made.kwnames);
+    if (last->api != api || last->count != made.count || PyTuple_GET_SIZE(last->keywords) != keywords)
+        return 0;
+    for (Py_ssize_t at = 0; at < keywords; at++) /* names are interned, most often */
+        if (PyTuple_GET_ITEM(last->keywords, at) != PyTuple_GET_ITEM(made.kwnames, at))
+            return 0;
+    return 1;
+}
+
+/* The plan of a call: borrowed from `last`; NULL with an error. */
+static PyObject *plan_of(Planned *last, PyObject *api, Made made)
+{
+    if (is_alike(last, api, made))
+        return last->plan;
+    PyObject *count = PyLong_FromSsize_t(made.count);
     PyObject *keywords = made.kwnames == NULL ? PyTuple_New(0) : Py_NewRef(made.kwnames);
-    PyObject *key = count == NULL || keywords == NULL ? NULL : PyTuple_Pack(2, count, keywords), *found = NULL;
+    PyObject *key = count == NULL || keywords == NULL ? NULL : PyTuple_Pack(2, count, keywords);
     PyObject *plan = key == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(SLOT(api, Api__plans), key));
     if (plan == NULL && key != NULL && !PyErr_Occurred())
         plan = PyObject_CallMethodObjArgs(api, plan_word, count, keywords, NULL);
+    Py_XDECREF(key);
+    Py_XDECREF(count);
+    if (plan == NULL) {
+        Py_XDECREF(keywords);
+        return NULL;
+    }
+    last->count = made.count;
+    set_slot(&last->api, Py_NewRef(api));
+    set_slot(&last->keywords, keywords);
+    set_slot(&last->plan, plan);
+    return plan;
+}
+
+/* Describes a call that has keywords, more arguments than names, or some that nobody asks for. */
+static PyObject *planned(Recorder *self, PyObject *api, Asked asked, Made made)
+{
+    enum { MOST = 16 };
+    PyObject *few[MOST], **values = few, *plan = Py_XNewRef(plan_of(&self->last, api, made)), *found = NULL;
     Py_ssize_t chosen = plan == NULL ? 0 : PyList_GET_SIZE(PyTuple_GET_ITEM(plan, 2));
     if (chosen > MOST && (values = PyMem_Malloc(chosen * sizeof *values)) == NULL)
         PyErr_NoMemory();
@@ -92,18 +123,15 @@ static PyObject *planned(State *state, PyObject *api, Asked asked, Made made)
         }
         asked.table = PyTuple_GET_ITEM(plan, 0);
         Items items = {PyTuple_GET_ITEM(plan, 1), values, chosen};
-        found = describe(state, asked, items);
+        found = describe(self->state, asked, items);
     }
     if (values != few)
         PyMem_Free(values);
     Py_XDECREF(plan);
-    Py_XDECREF(key);
-    Py_XDECREF(keywords);
-    Py_XDECREF(count);
     return found;
 }
 
-static PyObject *arguments(State *state, PyObject *api, PyObject *opened, Made made, int linked, int hashed)
+static PyObject *arguments(Recorder *self, PyObject *api, PyObject *opened, Made made, int linked, int hashed)
 {
     if (!is_true(SLOT(api, Api_takes)))
         return PyLong_FromLong(NONE_ID);
@@ -111,9 +139,9 @@ static PyObject *arguments(State *state, PyObject *api, PyObject *opened, Made m
     Asked asked = {SLOT(api, Api_args), SLOT(opened, Open_enter), 0, linked, hashed};
     if ((made.kwnames != NULL && PyTuple_GET_SIZE(made.kwnames) > 0) || made.count > PyTuple_GET_SIZE(names)
         || SLOT(api, Api_only) != Py_None)
-        return planned(state, api, asked, made);
+        return planned(self, api, asked, made);
     Items items = {names, made.args, made.count};
-    return describe(state, asked, items);
+    return describe(self->state, asked, items);
 }
 
 /* Whether a call within `outer` is part of it: a method that calls the one it overrides, or of the same group. */
@@ -192,7 +220,7 @@ static int fill(Recorder *self, PyObject *thread, PyObject *api, PyObject *opene
     int linked = links(self->watch, api, hashed, outer == NULL);
     PyObject *inherited = outer == NULL ? NULL : SLOT(outer, Open_site);
     int users = outer == NULL || is_true(SLOT(SLOT(outer, Open_api), Api_users));
-    SLOT(opened, Open_args) = arguments(state, api, opened, made, linked, hashed && is_true(SLOT(api, Api_hashed)));
+    SLOT(opened, Open_args) = arguments(self, api, opened, made, linked, hashed && is_true(SLOT(api, Api_hashed)));
     if (SLOT(opened, Open_args) == NULL)
         return -1;
     int sites = is_true(state->wants_sites), contexts = is_true(state->wants_contexts);

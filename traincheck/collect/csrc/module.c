@@ -1,12 +1,12 @@
 /* The module: finds the slots of the classes it is given, and keeps what recorders work on. */
 
 #include "digest.h"
-#include "native.h"
+#include "memo.h"
 #include "reading.h"
 #include <stddef.h>
 #include <string.h>
 
-enum { INTERFACE = 7 }; /* to be raised with every change of what Python sees, here and in compiled.py */
+enum { INTERFACE = 8 }; /* to be raised with every change of what Python sees, here and in compiled.py */
 
 #define DEFINE_SLOT(class, slot) Py_ssize_t class##_##slot##_at;
 SLOTS(DEFINE_SLOT)
@@ -63,6 +63,12 @@ static PyObject *make_state(PyTypeObject *type, PyObject *args, PyObject *parts)
     }
     PARTS(TAKE_PART)
 #undef TAKE_PART
+    if (self != NULL && self->exchange != Py_None && (self->describe = find_description(self->exchange)) == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError)) /* a DLPack of another age */
+            Py_CLEAR(self);
+        else
+            PyErr_Clear();
+    }
     return (PyObject *)self;
 }
 
@@ -79,6 +85,8 @@ static PyMethodDef functions[] = {
     {"use", use, METH_O, "Work on objects of these classes too, given by name."},
     {"structure", (PyCFunction)(void (*)(void))structure, METH_FASTCALL,
      "A number that is another when some of these objects (by weak reference) has got other members in some tables."},
+    {"groups", (PyCFunction)(void (*)(void))groups, METH_FASTCALL,
+     "A number that is another when groups of an optimizer hold other objects; None when objects do not tell."},
     {"digest", digest, METH_O, "The fingerprint of a buffer's bytes: digest.c says how."},
     {NULL, NULL, 0, NULL},
 };
@@ -101,7 +109,7 @@ PyMODINIT_FUNC PyInit__native(void)
     prepare_digests();
     prepare_vectors();
     prepare_reading();
-    PyObject *module = PyModule_Create(&definition);
+    PyObject *module = PyType_Ready(&MemoType) < 0 ? NULL : PyModule_Create(&definition);
     if (module != NULL && (PyModule_AddType(module, &StateType) < 0 || PyModule_AddType(module, &RecorderType) < 0
                            || PyModule_AddType(module, &SweeperType) < 0))
         Py_CLEAR(module);

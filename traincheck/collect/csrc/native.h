@@ -5,8 +5,7 @@
 #ifndef TRAINCHECK_NATIVE_H
 #define TRAINCHECK_NATIVE_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "dlpack.h"
 #include <structmember.h>
 
 /* The slots that are read here, class by class: (class, slot). */
@@ -18,9 +17,9 @@
     X(Open, api) X(Open, args) X(Open, contexts) X(Open, enter) X(Open, in_forward) X(Open, parent) X(Open, passing)   \
     X(Open, receiver) X(Open, site) X(Open, stage) X(Open, time) X(Open, training)                                     \
     X(Roster, tied)                                                                                                    \
-    X(SetTable, known)                                                                                                 \
+    X(SetTable, known) X(SetTable, memo)                                                                               \
     X(Table, _by_tensor) X(Table, data) X(Table, flags) X(Table, grad) X(Table, _parameters) X(Table, _references)     \
-    X(Table, trained)                                                                                                 \
+    X(Table, _roster) X(Table, trained) X(Table, version)                                                              \
     X(Thread, autocast) X(Thread, busy) X(Thread, number) X(Thread, stack)                                             \
     X(Variable, index) X(Variable, tensor)                                                                             \
     X(Watch, after) X(Watch, always) X(Watch, api) X(Watch, before) X(Watch, begins) X(Watch, by_class)                \
@@ -47,7 +46,7 @@ WORDS(DECLARE_WORD)
 /* The objects of one process's collector that a recorder works on: all are attributes, set once. */
 #define PARTS(X)                                                                                                       \
     X(Open) X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)      \
-    X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts) X(known_objects) X(monitor)  \
+    X(exchange) X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts) X(known_objects) X(monitor)  \
     X(objects) X(one) X(ours) X(rows) X(sites) X(steps) X(summaries) X(threads) X(wants_contexts) X(wants_sites)
 
 typedef struct {
@@ -57,6 +56,7 @@ typedef struct {
 #undef DECLARE_PART
     PyObject *thread; /* the state of the thread that was here last */
     unsigned long ident;
+    DescribeTensor describe; /* of torch; NULL where it has none that we know */
 } State;
 
 /* Some values with their names. */
@@ -75,6 +75,12 @@ typedef struct {
 
 #define NONE_ID (-1L)
 
+static inline int is_scalar(PyTypeObject *type)
+{
+    return type == &PyBool_Type || type == &PyLong_Type || type == &PyFloat_Type || type == &PyUnicode_Type
+           || type == Py_TYPE(Py_None);
+}
+
 static inline int is_true(PyObject *object) { return object == Py_True; }
 
 static inline void set_slot(PyObject **slot, PyObject *value)
@@ -84,6 +90,12 @@ static inline void set_slot(PyObject **slot, PyObject *value)
     Py_XDECREF(old);
 }
 
+/* How calls of an API with so many arguments by position and these by keyword are described; all NULL at first. */
+typedef struct {
+    PyObject *api, *keywords, *plan;
+    Py_ssize_t count;
+} Planned;
+
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
@@ -92,6 +104,7 @@ typedef struct {
     int up;     /* how many frames above the current one the caller's is */
     int passed; /* whether it is passed straight through in steps that are left out */
     int is_method;
+    Planned last;
 } Recorder;
 
 /* A call of a watched function: its own positional arguments, without the receiver, and those it has by keyword. */
@@ -128,6 +141,7 @@ PyObject *find_context(State *, PyObject *training, PyObject *autocast);
 PyObject *find_number(State *, PyObject *thing);
 
 PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *groups(PyObject *module, PyObject *const *args, Py_ssize_t count);
 
 extern PyTypeObject StateType, RecorderType, SweeperType;
 

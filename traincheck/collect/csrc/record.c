@@ -240,6 +240,9 @@ static void free_recorder(PyObject *object)
     Py_XDECREF(self->original);
     Py_XDECREF(self->watch);
     Py_XDECREF(self->gate);
+    Py_XDECREF(self->last.api);
+    Py_XDECREF(self->last.keywords);
+    Py_XDECREF(self->last.plan);
     Py_TYPE(object)->tp_free(object);
 }
 

@@ -1,4 +1,7 @@
-/* Whether some modules have the members that they had: what `_members` of variables.py compares, as one number. */
+/* Whether modules have the members, and optimizers the groups, that they had: each as one number.
+
+   Of modules it is what `_members` of variables.py compares. Ids of objects say enough where these are kept alive, or
+   where it is known how many have died. */
 
 #include "native.h"
 
@@ -53,5 +56,51 @@ PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count)
         if (status < 0)
             return NULL;
     }
+    return PyLong_FromUnsignedLongLong(hash);
+}
+
+/* Takes in the tensors that a group of an optimizer holds, which one that was lazy stays when it is no longer. */
+static int take_in_params(Hash *hash, PyObject *params)
+{
+    if (!PyList_Check(params))
+        return 0;
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(params); at++) {
+        PyObject *param = PyList_GET_ITEM(params, at);
+        *hash = mixed(mixed(*hash, param), Py_TYPE(param));
+    }
+    return 1;
+}
+
+/* Takes in a group; 0 when its values may be others without being other objects. */
+static int take_in_group(Hash *hash, PyObject *group, PyTypeObject *tensor)
+{
+    PyObject *name, *value;
+    Py_ssize_t place = 0;
+    if (!PyDict_Check(group))
+        return 0;
+    while (PyDict_Next(group, &place, &name, &value)) {
+        *hash = mixed(*hash, name);
+        if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "params") == 0) {
+            if (!take_in_params(hash, value))
+                return 0;
+        }
+        else if (PyObject_TypeCheck(value, tensor))
+            return 0;
+        else
+            *hash = mixed(mixed(*hash, value), Py_TYPE(value));
+    }
+    return 1;
+}
+
+PyObject *groups(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2 || !PyType_Check(args[1]))
+        return PyErr_Format(PyExc_TypeError, "groups takes a list of groups and the type of tensors");
+    if (!PyList_Check(args[0]))
+        Py_RETURN_NONE;
+    Hash hash = 0;
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(args[0]); at++)
+        if (!take_in_group(&hash, PyList_GET_ITEM(args[0], at), (PyTypeObject *)args[1]))
+            Py_RETURN_NONE;
     return PyLong_FromUnsignedLongLong(hash);
 }

@@ -148,11 +148,20 @@ static int keep(Sweeper *self, int column, PyObject *call, PyObject *prints)
     return DONE;
 }
 
+/* Which variables stand where now: what the table itself says. */
+static PyObject *roster_of(PyObject *table)
+{
+    PyObject *known = SLOT(table, Table__roster); /* (version, roster) */
+    if (PyTuple_GET_ITEM(known, 0) == SLOT(table, Table_version))
+        return Py_NewRef(PyTuple_GET_ITEM(known, 1));
+    return PyObject_CallMethodNoArgs(table, roster_word);
+}
+
 /* All was read: keeps what is new, and notes it. */
 static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
 {
     PyObject *watched = column == DATA ? SLOT(self->table, Table_data) : SLOT(self->table, Table_grad);
-    PyObject *roster = PyObject_CallMethodNoArgs(self->table, roster_word);
+    PyObject *roster = roster_of(self->table);
     PyObject *number = PyLong_FromLong(column), *none = PyLong_FromLong(NONE_ID);
     int done = roster == NULL || number == NULL || none == NULL ? FAILED : DONE;
     if (done == DONE && found->prints != SLOT(watched, Column_prints))
