@@ -385,7 +385,7 @@ def test_a_structure_changes_with_every_member() -> None:
     parts = [weakref.ref(part) for part in model.modules()]
 
     def now() -> tuple[object, object]:
-        return compiled.NATIVE.structure(parts, variables._TABLES), variables._members(parts)
+        return compiled.NATIVE.structure(variables._TABLES, parts), variables._members(parts)
 
     seen = [now()]
     assert now() == seen[0]

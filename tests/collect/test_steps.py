@@ -8,7 +8,7 @@ Event = tuple[str, int]
 def boundaries(events: list[str], optimizers: set[int]) -> list[int]:
     """Feed events such as "next", "zero", "step 1"; the positions at which steps begin. "end" finds no batch left."""
     marks: list[int] = []
-    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), lambda: optimizers, lambda: 0)
+    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), optimizers, lambda: 0)
     for position, event in enumerate(events):
         word, _, which = event.partition(" ")
         if word == "step":
@@ -72,7 +72,7 @@ def test_the_end_of_the_data_belongs_to_the_last_step() -> None:
 
 def test_what_a_dataset_computes_is_inside_the_fetch() -> None:
     marks: list[int] = []
-    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), lambda: {1}, lambda: 0)
+    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), {1}, lambda: 0)
     for position in (0, 10):
         tracker.fetch(position)
         tracker.starter(position + 1)
@@ -93,7 +93,7 @@ def test_an_optimizer_that_never_steps_delays_marks_but_does_not_move_them() -> 
 
 def test_what_a_closure_does_is_inside_the_step() -> None:
     marks: list[int] = []
-    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), lambda: {1}, lambda: 0)
+    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), {1}, lambda: 0)
     for position in (0, 10):
         tracker.starter(position)
         tracker.enter_optimizer(1)

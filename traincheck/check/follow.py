@@ -12,6 +12,7 @@ from traincheck.check.incremental import Incremental
 from traincheck.check.verdict import Report, Violation
 from traincheck.facts.growing import MOST_BYTES, MOST_EVENTS, GrowingTrace
 from traincheck.trace import is_trace, read_manifest
+from traincheck.trace.place import follow
 
 __all__ = ["Follower"]
 
@@ -64,6 +65,7 @@ class Follower:
             if self._interrupted() or (self._over is not None and self._over()):
                 return
             time.sleep(self._pause)
+        follow(self._trace)
         growing = self._growing = GrowingTrace(self._trace, MOST_BYTES)
         grown_at = time.monotonic()
         while not self._interrupted():

@@ -153,7 +153,8 @@ class Changes:
 
         With `counted` only operations whose writes torch counts may have written to them since the last sweep.
         """
-        if capturing() or (self._backwards and self._others_compute()):
+        computing = self._backwards
+        if capturing() or (computing and computing != [get_ident()] and self._others_compute()):
             return
         with self._table.lock:
             if not self._watches_grad or (counted and self._compiled is not None and self._compiled.untouched()):

@@ -21,13 +21,14 @@ from traincheck.trace.layout import (
     STOPPED,
     STOPPED_BY_CHECKER,
 )
+from traincheck.trace.place import is_followed
 from traincheck.trace.writer import ProcessWriter
 
-_PERIOD = 0.25
-"""Seconds to wait for the end of a step before flushing in any case."""
-_GAPS = 0.3, 0.45
+_GAPS = 0.3, 2.0
 """Seconds between flushes at least, and at most: a batch per tiny step would be mostly headers."""
-_RESTS = 400
+_FOLLOWED_GAP = 0.45
+"""As many at most while somebody waits to read them."""
+_RESTS = 1000
 """How many times as long as a flush takes the thread rests after it, within those limits."""
 
 
@@ -36,11 +37,11 @@ class Flusher:
 
     def __init__(self, monitor: Monitor, trace: Path) -> None:
         self._monitor = monitor
+        self._trace = trace
         self._folder = trace / f"{PROCESS_PREFIX}{time.time_ns()}-{os.getpid()}"
         self._writer: ProcessWriter | None = None
         self.lock = threading.Lock()
         """Held while rows are written; a fork waits for it, as the child would inherit Arrow in mid-work."""
-        self._wake = threading.Event()
         self._stopped = False
         self.cut_short = False
         """Whether the run is ended from outside, so that what belongs to its end was never to come."""
@@ -51,7 +52,6 @@ class Flusher:
         """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="traincheck-flush", daemon=True)
         self._thread.start()
-        self._monitor.step_ended = self._step_ended
 
     def flush(self) -> None:
         """Write all waiting rows now, on the calling thread, which is one that trains."""
@@ -71,18 +71,11 @@ class Flusher:
             self._monitor.changes.wait()
             if self._flush():
                 self._end()
-        self._wake.set()
-
-    def _step_ended(self) -> None:
-        if not self._wake.is_set():  # which costs much less than to set it
-            self._wake.set()
 
     def _run(self) -> None:
-        gap, _ = _GAPS
+        took = 0.0
         while not self._stopped:
-            self._wake.wait(_PERIOD)
-            self._wake.clear()
-            time.sleep(gap)
+            self._rest(took)
             with self.lock:
                 if self._stopped:
                     return
@@ -93,10 +86,17 @@ class Flusher:
                     self._monitor.fail()
                     return
                 took = time.thread_time() - begun
-                gap = sorted((took * _RESTS, *_GAPS))[1]
                 governor = self._monitor.sampling.governor
                 if governor is not None:
                     governor.wrote(took)
+
+    def _rest(self, took: float) -> None:
+        """Sleep after a flush that took so many seconds of this thread's time."""
+        least, most = _GAPS
+        rest = max(least, min(most, took * _RESTS))
+        while rest > 0:
+            time.sleep(min(rest, _FOLLOWED_GAP))
+            rest = 0 if self._stopped or is_followed(self._trace) else rest - _FOLLOWED_GAP
 
     def _flush(self) -> bool:
         """Write all waiting rows; False when there has been no event yet."""

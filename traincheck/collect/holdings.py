@@ -47,23 +47,13 @@ class Holding:
         )
 
 
-class Holdings:
+class Holdings(dict[int, Holding]):
     """What is known of every optimizer that is alive, by its number."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, Holding] = {}
-
-    def __getitem__(self, number: int) -> Holding:
-        return self._known[number]
-
-    def get(self, number: int) -> Holding | None:
-        """What is known of an optimizer; None when it was never looked at."""
-        return self._known.get(number)
 
     def look(self, number: int, optimizer: Optimizer) -> None:
         """Note what an optimizer holds now."""
-        reference = weakref.ref(optimizer, lambda _: self._known.pop(number, None))
-        self._known[number] = Holding(reference, held_by(optimizer))
+        reference = weakref.ref(optimizer, lambda _: self.pop(number, None))
+        self[number] = Holding(reference, held_by(optimizer))
 
 
 def held_by(optimizer: Optimizer) -> frozenset[int]:

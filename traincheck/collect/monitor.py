@@ -5,7 +5,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ class Monitor:
             settings.warmup,
             Governor(settings.budget) if settings.budget else None,
         )
-        self.steps = StepTracker(self._mark_step, self._optimizer_ids, self.buffers.next_id)
+        self.steps = StepTracker(self._mark_step, self.variables.optimizers.keys(), self.buffers.next_id)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._holdings = Holdings()
         self.hyperparameters = Hyperparameters(self.buffers, self.objects, self.needs)
@@ -97,17 +97,14 @@ class Monitor:
         self.changes.end_step(mark(seq, step, MARK_STEP), mark(self.steps.turned, step, MARK_LEFT))
         self.turn()
         self.look()
-        if self.sampling.begin(step, at_once):
+        if not self.sampling.everything and self.sampling.begin(step, at_once):
             self.changes.forget()
         self.step_ended()
-
-    def _optimizer_ids(self) -> Collection[int]:
-        return self.variables.optimizers.keys()
 
     # What follows is told by the targets; each is called within the call that it is about. What happens in every step
     # is told as a Watch tells it, as one more function in between costs as much as some of these.
 
-    def starter(self, opened: Open) -> None:
+    def starter(self, thread: Thread, opened: Open, receiver: Any, items: Values) -> None:
         """An event that begins an iteration."""
         steps = self.steps
         if steps.first == NULL:
@@ -130,7 +127,8 @@ class Monitor:
     def fetch_left(self, thread: Thread, opened: Open, loader: Any) -> None:
         """A batch has come or not."""
         self.steps.fetch_ended(opened.enter)
-        self.sampling.forget()
+        if not self.sampling.everything:
+            self.sampling.forget()
 
     def _note_first(self, opened: Open) -> None:
         self.buffers.add("marks", opened.enter, 0, MARK_FIRST)
@@ -146,7 +144,7 @@ class Monitor:
         if not self.calls.started:
             self.look()
         self.calls.started = True
-        self.starter(opened)
+        self.starter(thread, opened, module, items)
         if self.full_gate.open:
             self.variables.called(module)
             if torch.is_grad_enabled():

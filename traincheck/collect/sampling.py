@@ -93,7 +93,7 @@ class Sampling:
 
     def foresee(self, step: int) -> bool:
         """Step `step` begins with the event at hand, or not at all; whether the gate opens for it."""
-        if self.everything or self._foreseen is not None:
+        if self._foreseen is not None:
             return False
         was, wanted = self._full.open, self._wants(step)
         self._foreseen = was, wanted
@@ -111,8 +111,6 @@ class Sampling:
         A step that is noticed late is in full only if the gate was open already, so it is opened a step early.
         Whether the gate opens now.
         """
-        if self.everything:
-            return False
         foreseen = self._foreseen
         now = self._full.open
         self.forget()

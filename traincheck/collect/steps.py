@@ -13,15 +13,16 @@ from traincheck.collect.buffers import NULL
 class StepTracker:
     """Decides boundaries for one process; `mark(seq, step, at_once)` is told that `step` begins at event `seq`.
 
-    `at_once` says that this event is the one at hand, not an earlier one. `first` is the first event that begins an
-    iteration, and `turned` the moment at which the last optimizer step before the latest step was left; `now` numbers
-    moments. Unless it `waits`, an event that begins an iteration, or a batch that is asked for, changes nothing.
+    `at_once` says that this event is the one at hand, not an earlier one. `optimizers` are those that are alive, and
+    `now` numbers moments. `first` is the first event that begins an iteration, and `turned` the moment at which the
+    last optimizer step before the latest step was left. Unless it `waits`, an event that begins an iteration, or a
+    batch that is asked for, changes nothing.
     """
 
     def __init__(
         self,
         mark: Callable[[int, int, bool], None],
-        optimizers: Callable[[], Collection[int]],
+        optimizers: Collection[int],
         now: Callable[[], int],
     ) -> None:
         self._mark = mark
@@ -53,7 +54,7 @@ class StepTracker:
         self.waits = False
         if self._told or self._depth or not self._round or self._candidate is not None or self._fetch is not None:
             return
-        if self._turns:
+        if self._round.issuperset(self._optimizers):  # every one has stepped
             self._begin(seq, True)
         else:
             self._candidate = seq
@@ -68,11 +69,13 @@ class StepTracker:
     @property
     def would_begin(self) -> bool:
         """Whether a step begins if the batch comes that is asked for."""
-        return bool(not self._told and not self._depth and self._round and self._candidate is None and self._turns)
+        waiting = not self._told and not self._depth and self._round and self._candidate is None
+        return bool(waiting and self._round.issuperset(self._optimizers))
 
     def fetched(self, seq: int) -> None:
         """The batch that was asked for at `seq` has come."""
-        self.fetch_ended(seq)
+        if self._fetch == seq:
+            self._fetch = None
         self.starter(seq)
 
     def fetch_ended(self, seq: int) -> None:
@@ -80,11 +83,6 @@ class StepTracker:
         if self._fetch == seq:
             self._fetch = None
             self.waits = True
-
-    @property
-    def _turns(self) -> bool:
-        """Whether every optimizer has stepped in this round."""
-        return self._round.issuperset(self._optimizers())
 
     def enter_optimizer(self, optimizer: int) -> None:
         """An optimizer's step (or a gradient scaler's, for it) is entered; nested ones do not count."""

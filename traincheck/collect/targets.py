@@ -103,7 +103,7 @@ class Targets:
                 begins=True,
             )
         if method == "zero_grad":
-            return Watch(before=self._starter, after=self._sweep_grads, begins=True, frequent=True)
+            return Watch(before=self.monitor.starter, after=self._sweep_grads, begins=True, frequent=True)
         if key == (Module, "load_state_dict"):
             return self.saving.of_load_state_dict(self._sweep_all)
         if key == (Module, "state_dict"):
@@ -203,21 +203,18 @@ class Targets:
     def _prepare_class(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.prepare(type(receiver))
 
-    def _starter(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-        self.monitor.starter(opened)
-
     def _starter_on_root(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         if self.monitor.calls.started:
-            self.monitor.starter(opened)
+            self.monitor.starter(thread, opened, receiver, items)
 
     def _backward(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-        self.monitor.starter(opened)
+        self.monitor.starter(thread, opened, receiver, items)
         if self.monitor.needs.metrics and self.monitor.full_gate.open:
             self.monitor.metric(opened.enter, "loss", items[0].detach())
 
     def _backward_entered(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.monitor.changes.backward_entered()
-        self.monitor.starter(opened)
+        self.monitor.starter(thread, opened, receiver, items)
 
     def _backward_left(self, thread: Thread, opened: Open, receiver: Any) -> None:
         self.monitor.changes.backward_left()

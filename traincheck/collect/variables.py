@@ -1,6 +1,8 @@
 """The tensors that training is about: parameters and buffers under their names, and what optimizers hold."""
 
 import weakref
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn import Module
@@ -63,9 +65,9 @@ def _members(parts: list[weakref.ref[Module]]) -> list[object]:
     return found
 
 
-def _structure(parts: list[weakref.ref[Module]]) -> object:
-    """Something that is another when a part has got other members."""
-    return _members(parts) if NATIVE is None else NATIVE.structure(parts, _TABLES)
+_structure: Callable[[list["weakref.ref[Module]"]], object]
+_structure = _members if NATIVE is None else partial(NATIVE.structure, _TABLES)
+"""Something that is another when a part has got other members."""
 
 
 class Variables:
@@ -108,8 +110,10 @@ class Variables:
     def called(self, module: Module) -> None:
         """A module's forward was entered from outside any other's: scan the root it belongs to if anything moved."""
         with self.table.lock:
-            inner = unwrap(module)
-            root = self._roots.get(id(inner))
+            inner, root = module, self._roots.get(id(module))
+            if root is None or root.module() is not inner:
+                inner = unwrap(module)
+                root = self._roots.get(id(inner))
             if root is not None and root.module() is inner:
                 if not root.unchanged(self.table.deaths):
                     self._scan(inner)

@@ -6,6 +6,7 @@ A trace is a folder:
       manifest.json                          format version, schema version, settings
       process-<start time>-<pid>/            one per process that recorded anything
         calls.arrow, updates.arrow, ...      one Arrow IPC stream per family of rows
+      followed                               empty; there once somebody has read the trace while it grew
 
 `layout.FAMILIES` lists the families and their columns. All columns but those of `process` and `names` are
 numbers without nulls; -1 stands for an absent integer. Words (names of APIs, types, call sites, values) are
@@ -19,9 +20,9 @@ columns: `marks` says at which count each step begins, as that is known only aft
 A call is written when it ends. Calls that are open when a batch is written are written too, without an exit; the
 row with an exit, if there is one, replaces the other. Of a variable's rows the last counts: later ones rename it.
 
-Batches are flushed whole, at step ends and at least every second. A process that ends normally writes the
-end-of-stream mark and a mark of kind `MARK_END`; after `kill -9` the streams are read up to their last whole
-batch. A mark of kind `MARK_FLUSHED` tells a follower that every row of the events before it is there.
+Batches are flushed whole, every two seconds at least, or about twice a second once somebody follows. A process that
+ends normally writes the end-of-stream mark and a mark of kind `MARK_END`; after `kill -9` the streams are read up to
+their last whole batch. A mark of kind `MARK_FLUSHED` tells a follower that every row of the events before it is there.
 
 Readers ignore columns and families they do not know and refuse another major version.
 """

@@ -1,12 +1,15 @@
 """The folder that a trace goes to."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
 from traincheck.errors import UsageError
 from traincheck.trace.manifest import is_trace
 
-__all__ = ["prepare_output"]
+__all__ = ["follow", "is_followed", "prepare_output"]
+
+_FOLLOWED = "followed"
 
 
 def prepare_output(output: Path) -> None:
@@ -27,3 +30,17 @@ def prepare_output(output: Path) -> None:
         raise UsageError(
             f"cannot make this folder: {error.strerror}", where=str(output), next_step="choose another with -o"
         ) from error
+
+
+def follow(trace: Path) -> None:
+    """Leave word for the processes that write `trace` that somebody reads it while it grows.
+
+    Without it, as where the folder cannot be written to, they bring their rows to disk all the same, less often.
+    """
+    with contextlib.suppress(OSError):
+        (trace / _FOLLOWED).touch()
+
+
+def is_followed(trace: Path) -> bool:
+    """Whether somebody reads `trace` while it grows."""
+    return (trace / _FOLLOWED).exists()

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { INTERFACE = 8 }; /* to be raised with every change of what Python sees, here and in compiled.py */
+enum { INTERFACE = 9 }; /* to be raised with every change of what Python sees, here and in compiled.py */
 
 #define DEFINE_SLOT(class, slot) Py_ssize_t class##_##slot##_at;
 SLOTS(DEFINE_SLOT)
@@ -84,7 +84,7 @@ PyTypeObject StateType = {
 static PyMethodDef functions[] = {
     {"use", use, METH_O, "Work on objects of these classes too, given by name."},
     {"structure", (PyCFunction)(void (*)(void))structure, METH_FASTCALL,
-     "A number that is another when some of these objects (by weak reference) has got other members in some tables."},
+     "A number that is another when, in some tables, one of these objects (by weak reference) has got other members."},
     {"groups", (PyCFunction)(void (*)(void))groups, METH_FASTCALL,
      "A number that is another when groups of an optimizer hold other objects; None when objects do not tell."},
     {"digest", digest, METH_O, "The fingerprint of a buffer's bytes: digest.c says how."},

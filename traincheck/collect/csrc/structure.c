@@ -39,11 +39,11 @@ static int take_in(Hash *hash, PyObject *part, PyObject *tables)
 
 PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 2 || !PyList_Check(args[0]) || !PyTuple_Check(args[1]))
-        return PyErr_Format(PyExc_TypeError, "structure takes a list of references and a tuple of names");
+    if (count != 2 || !PyTuple_Check(args[0]) || !PyList_Check(args[1]))
+        return PyErr_Format(PyExc_TypeError, "structure takes a tuple of names and a list of references");
     Hash hash = 0;
-    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(args[0]); at++) {
-        PyObject *part = PyWeakref_GetObject(PyList_GET_ITEM(args[0], at)); /* borrowed */
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(args[1]); at++) {
+        PyObject *part = PyWeakref_GetObject(PyList_GET_ITEM(args[1], at)); /* borrowed */
         if (part == NULL)
             return NULL;
         if (part == Py_None) {
@@ -51,7 +51,7 @@ PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count)
             continue;
         }
         Py_INCREF(part);
-        int status = take_in(&hash, part, args[1]);
+        int status = take_in(&hash, part, args[0]);
         Py_DECREF(part);
         if (status < 0)
             return NULL;
