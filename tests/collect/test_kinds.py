@@ -136,3 +136,31 @@ def test_a_sparse_buffer_may_change_in_a_forward(tmp_path: Path) -> None:
     facts = collect(tmp_path, body)
     names = {row["id"]: row["name"] for row in facts.table("variable").to_pylist()}
     assert "entries" in {names[row["variable"]] for row in facts.table("update").to_pylist()}
+
+
+@pytest.mark.parametrize("pure", ["", "1"], ids=["compiled", "python"])
+def test_what_transforms_of_functions_put_in_place_of_tensors_is_left_alone(
+    pure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False), nn.Linear(2, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    def loss(parameters, x):
+        return torch.func.functional_call(model, parameters, (x,)).sum()
+    x = torch.randn(5, 4, 3)
+    for step in range(4):
+        parameters = {name: each.detach() for name, each in model.named_parameters()}
+        each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+        torch.func.vmap(model)(x)
+        torch.func.jvp(model, (x[0],), (x[1],))
+        optimizer.zero_grad()
+        for name, parameter in model.named_parameters():
+            parameter.grad = each[name].mean(0)
+        optimizer.step()
+    """
+    monkeypatch.setenv(PURE, pure)
+    facts = collect(tmp_path, body)
+    assert facts.table("process").to_pylist()[0]["outcome"] == "ended"
+    changed = {row["variable"] for row in facts.table("update").to_pylist() if row["attr"] == "data"}
+    named = {row["id"] for row in facts.table("variable").to_pylist() if row["name"] == "2.weight"}
+    assert changed & named

@@ -7,6 +7,8 @@ import torch
 from torch.nn import Module
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from traincheck.collect.fingerprint import is_transformed
+
 _WRAPPERS = {
     "DistributedDataParallel": "module",
     "DataParallel": "module",
@@ -33,12 +35,13 @@ def is_lazy(tensor: torch.Tensor) -> bool:
 def named_tensors(module: Module) -> Iterator[tuple[str, str, torch.Tensor]]:
     """(kind, name, tensor) of every parameter and buffer, with one entry per name of a shared tensor.
 
-    What a lazy module has yet to initialise, in its first forward, has no shape and is left out.
+    What a lazy module has yet to initialise, in its first forward, has no shape and is left out; so is what
+    `torch.func.functional_call` puts in the place of parameters within a transform.
     """
     for prefix, owner in module.named_modules(remove_duplicate=False):
         for kind, members in (("parameter", owner._parameters), ("buffer", owner._buffers)):
             for name, tensor in members.items():
-                if tensor is not None and not is_lazy(tensor):
+                if tensor is not None and not is_lazy(tensor) and not is_transformed(tensor):
                     yield kind, f"{prefix}.{name}" if prefix else name, tensor
 
 

@@ -51,9 +51,15 @@ def _memory(address: int, size: int) -> Any:
     return (ctypes.c_char * size).from_address(address) if size else b""
 
 
+is_transformed: Callable[[torch.Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor  # nothing public tells
+"""Whether a tensor stands for values within a transform of torch.func, such as vmap, which are nowhere to be read."""
+
+
 def readable(tensor: torch.Tensor) -> bool:
     """Whether the tensor's own memory holds its values: dense, real storage, no subclass around other tensors."""
     if type(tensor) not in PLAIN_TYPES or tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
+        return False
+    if is_transformed(tensor):
         return False
     # FSDP frees a storage and keeps the tensors in it, whose addresses are then their offsets from nothing
     return tensor.data_ptr() > LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()

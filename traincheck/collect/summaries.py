@@ -8,6 +8,7 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.fingerprint import is_transformed
 from traincheck.collect.names import module_name
 from traincheck.trace.layout import LINK_HASHED
 
@@ -140,6 +141,7 @@ class Summaries:
     def link(self, call: int, name: str, value: Any, flags: int, linked: bool, hashed: bool) -> None:
         """Say which tensor the value `name` of a call is if `linked`, and its fingerprint if `hashed`."""
         token = self._token(value) if linked else NULL
+        hashed = hashed and not is_transformed(value)
         if hashed and value.is_cuda and self._values.link_later(call, token, self._names(name), flags, value):
             return
         fingerprint = self._values.fingerprint(value) if hashed else 0

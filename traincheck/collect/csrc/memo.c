@@ -3,7 +3,7 @@
 #include "memo.h"
 #include <string.h>
 
-enum { WAYS = 8, PATIENCE = 4 };
+enum { WAYS = 8, TRIES = 4, PATIENCE = 4 };
 
 typedef struct {
     Looks looks;
@@ -105,21 +105,32 @@ int look_at(State *state, PyObject *table, PyObject *const *values, Py_ssize_t c
     return 1;
 }
 
+static int is_of(const Way *way, const Looks *looks)
+{
+    return way->set != NULL && way->looks.count == looks->count
+           && memcmp(way->looks.each, looks->each, looks->count * sizeof(Look)) == 0;
+}
+
+/* Where looks are remembered, or are to be: in the place of others if need be. */
 static Way *way_of(PyObject *table, const Looks *looks)
 {
+    Way *ways = ((Memo *)SLOT(table, SetTable_memo))->ways;
     uint64_t hash = looks->count;
     const uint64_t *words = (const uint64_t *)looks->each;
     for (size_t at = 0; at < looks->count * sizeof(Look) / sizeof *words; at++)
         hash = (hash ^ words[at]) * 0x9e3779b97f4a7c15ULL; /* the golden ratio, as Knuth multiplies */
-    return &((Memo *)SLOT(table, SetTable_memo))->ways[hash >> 32 & (WAYS - 1)];
+    for (uint64_t tried = 0; tried < TRIES; tried++) {
+        Way *way = &ways[((hash >> 32) + tried) % WAYS];
+        if (way->set == NULL || is_of(way, looks))
+            return way;
+    }
+    return &ways[(hash >> 32) % WAYS];
 }
 
 PyObject *recall(PyObject *table, const Looks *looks)
 {
     const Way *way = way_of(table, looks);
-    int same = way->set != NULL && way->looks.count == looks->count
-               && memcmp(way->looks.each, looks->each, looks->count * sizeof(Look)) == 0;
-    return same ? way->set : NULL;
+    return is_of(way, looks) ? way->set : NULL;
 }
 
 void remember(PyObject *table, const Looks *looks, PyObject *set)
