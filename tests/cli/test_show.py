@@ -189,7 +189,7 @@ def test_a_process_that_was_killed(shell: Shell, tmp_path: Path) -> None:
     body = """
     class Dies(nn.Module):
         def forward(self, x):
-            time.sleep(1.5)  # until a flush has written this call, too
+            time.sleep(3)  # until a flush has written this call, too
             os.kill(os.getpid(), 9)
     import os, time
     nn.Linear(1, 1)(torch.ones(1))

@@ -12,13 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traincheck.collect import compiled
-from traincheck.collect.buffers import Buffers
-from traincheck.collect.calls import Watch
+from traincheck.collect.buffers import NULL
+from traincheck.collect.calls import Open, Thread, Watch
 from traincheck.collect.holdings import Holdings
-from traincheck.collect.hyperparameters import Hyperparameters
 from traincheck.collect.monitor import Monitor
-from traincheck.collect.needs import Needs
-from traincheck.collect.objects import Objects
 from traincheck.collect.recorder import Recorders
 from traincheck.collect.settings import Settings
 from traincheck.trace.layout import FAMILIES
@@ -121,6 +118,18 @@ def test_values_are_described_alike(calls: list[tuple[list[str], str | None]]) -
 
 
 @pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=3), max_size=80))
+def test_sets_that_take_each_others_place_are_described_alike(calls: list[list[int]]) -> None:
+    native, python = Recorded(True), Recorded(False)
+    for shape in calls:  # more shapes than are remembered
+        for _ in range(2):
+            native.call(torch.empty(shape), 1)
+            python.call(torch.empty(shape), 1)
+    assert native.rows() == python.rows()
+
+
+@pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
 def test_what_functorch_wraps_is_described_alike() -> None:
     found = []
     for recorded in (Recorded(True), Recorded(False)):
@@ -137,12 +146,14 @@ def _double(group: dict[str, Any]) -> None:
         group["lr"].mul_(2.0)
 
 
+TENTH = 0.1
 SETTINGS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "0.1": lambda group: group.update(lr=0.1),
+    "0.1": lambda group: group.update(lr=TENTH),
     "one": lambda group: group.update(lr=1),
     "true": lambda group: group.update(lr=True),
     "another object, 0.1": lambda group: group.update(lr=float("0.1")),
     "another object, 0.25": lambda group: group.update(lr=float("0.25")),
+    "another object, half as much": lambda group: group.update(lr=group["lr"] / 2),
     "a tensor": lambda group: group.update(lr=torch.tensor(7.0)),
     "twice the tensor": _double,
 }
@@ -153,22 +164,27 @@ def _plain(value: Any) -> tuple[type, Any]:
     return type(value), value
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(sorted(SETTINGS)), max_size=30))
-def test_every_change_of_a_setting_is_seen(names: list[str]) -> None:
-    buffers = Buffers()
-    hyperparameters, holdings = Hyperparameters(buffers, Objects(buffers), Needs()), Holdings()
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
-    holdings.look(1, optimizer)
-    hyperparameters.look(optimizer, 0)
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(sorted(SETTINGS)), st.booleans()), max_size=30))
+def test_every_change_of_a_setting_is_seen(events: list[tuple[str, bool]]) -> None:
+    monitor = Monitor(Settings(trace=Path("unused"), cwd="/"))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=TENTH)
+    monitor.adopt([], [optimizer])
+    opened = Open()
+    opened.enter = opened.parent = NULL
+    opened.receiver = monitor.objects.number(optimizer)
     (group,), changes = optimizer.param_groups, 0
-    for number, name in enumerate(names):
+    for name, scheduled in events:
         before = _plain(group["lr"])
         SETTINGS[name](group)
         changes += before != _plain(group["lr"])
-        if holdings[1].moved(optimizer):
-            hyperparameters.look(optimizer, number)
-    assert len(buffers.rows("adjustments")) == changes
+        if scheduled:
+            monitor.settings_changed(optimizer, NULL)
+        else:
+            monitor.step_entered(Thread(0, None), opened, optimizer, ())
+            monitor.steps.leave_optimizer()
+    monitor.settings_changed(optimizer, NULL)
+    assert len(monitor.buffers.rows("adjustments")) == changes
 
 
 def test_other_tensors_in_a_group_are_seen() -> None:

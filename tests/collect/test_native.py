@@ -247,7 +247,7 @@ class Watching:
         needs = Needs(updates=("*",), states=("*",), points=("*",), ranges=ranged)
         self._changes = changes.Changes(self._buffers, self._variables, needs)
         if not native:
-            self._changes._compiled = None
+            self._changes._direct, self._changes._compiled = {}, None
         for column in (self._variables.table.data, self._variables.table.grad):
             column.deferred = deferred
         self.model = model

@@ -255,9 +255,10 @@ class Changes:
         known = self._chosen.get(optimizer)
         if known is not None and known[0] == self._table.version and known[1] is held:
             return known[2]
-        roster = self._table.roster()
-        found = (roster, *self._table.noted(held, True)), (roster, *self._table.noted(held, False))
-        self._chosen[optimizer] = self._table.version, held, found
+        with self._table.lock:
+            roster = self._table.roster()
+            found = (roster, *self._table.noted(held, True)), (roster, *self._table.noted(held, False))
+            self._chosen[optimizer] = self._table.version, held, found
         return found
 
     def _sweeper(self) -> Any:
@@ -295,9 +296,8 @@ class Changes:
         if sweep not in self._mirrored:
             done = method(call, None, *more)
         if done is None:
-            self._direct.pop(
-                sweep, None
-            )  # where one tensor needs more than a look at its memory, it most often will again
+            # where one tensor needs more than a look at its memory, it most often will again
+            self._direct.pop(sweep, None)
             self._mirrored.add(sweep)
             copies = mirrored(tensors())
             done = None if copies is None else method(call, copies, *more)

@@ -18,7 +18,7 @@ class Holding:
     __slots__ = ("_optimizer", "_plain", "_seen", "tensors")
 
     def __init__(self, optimizer: "weakref.ref[Optimizer]", tensors: frozenset[int]) -> None:
-        self._optimizer = optimizer
+        self._optimizer = optimizer  # whose death is told while this lives
         self.tensors = tensors
         """Python ids of the tensors, but of those that a lazy module has yet to initialise."""
         self._seen: int | None = None
@@ -34,6 +34,10 @@ class Holding:
             group.get("fused") for group in optimizer.param_groups
         )
         return True
+
+    def forget(self) -> None:
+        """Somebody else has looked at the settings since: ids of those of before may be those of others by now."""
+        self._seen = None
 
     def counts_writes(self, optimizer: Optimizer) -> bool:
         """Whether what the optimizer's steps write to gradients, if anything, is counted by torch; as of `moved`.

@@ -37,7 +37,7 @@ class Hyperparameters:
                 for name in known:
                     value = group.get(name)
                     if _same(known[name], value):
-                        known[name] = value  # kept alive, so that nothing else gets its id
+                        known[name] = value  # kept alive until the next look, so that nothing else gets its id
                     else:
                         self._changed(owner, index, name, value, known, call)
 

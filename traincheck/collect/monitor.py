@@ -209,6 +209,14 @@ class Monitor:
             for index, group in enumerate(optimizer.param_groups):
                 self.metric(opened.enter, f"lr.{index}", group.get("lr"))
 
+    def settings_changed(self, optimizer: Optimizer, call: int) -> None:
+        """A call has set what it had to set of an optimizer's hyperparameters."""
+        if self.hyperparameters.follows:
+            self.hyperparameters.look(optimizer, call)
+            holding = self._holdings.get(self.objects.number(optimizer))
+            if holding is not None:
+                holding.forget()
+
     def moved_last(self, tensor: torch.Tensor) -> bool:
         """Whether the last step of an optimizer changed the values of `tensor`."""
         return self.variables.last_change(tensor) in self._last_steps.values()

@@ -92,7 +92,10 @@ class Sampling:
             self._mark(0)
 
     def foresee(self, step: int) -> bool:
-        """Step `step` begins with the event at hand, or not at all; whether the gate opens for it."""
+        """Step `step` begins with the event at hand, or not at all; whether the gate opens for it.
+
+        Not to be told, as `begin` and `forget` are not, where `everything` is recorded.
+        """
         if self._foreseen is not None:
             return False
         was, wanted = self._full.open, self._wants(step)

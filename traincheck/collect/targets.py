@@ -232,8 +232,8 @@ class Targets:
 
     def _scheduled(self, thread: Thread, opened: Open, scheduler: Any, result: Any) -> None:
         optimizer = getattr(scheduler, "optimizer", None)
-        if self.monitor.hyperparameters.follows and isinstance(optimizer, Optimizer):
-            self.monitor.hyperparameters.look(optimizer, opened.enter)
+        if isinstance(optimizer, Optimizer):
+            self.monitor.settings_changed(optimizer, opened.enter)
 
     def _remember_loader(self, thread: Thread, opened: Open, loader: Any, result: Any) -> None:
         self.monitor.loaders[result] = loader

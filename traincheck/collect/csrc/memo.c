@@ -4,6 +4,7 @@
 #include <string.h>
 
 enum { WAYS = 8, TRIES = 4, PATIENCE = 4 };
+enum { HOST = 1, CUDA }; /* device types */
 
 typedef struct {
     Looks looks;
@@ -71,7 +72,8 @@ static int look_at_tensor(State *state, Memo *memo, PyObject *tensor, Look *look
         PyErr_Clear();
         return 0;
     }
-    if (told.dimensions > DIMENSIONS)
+    int known = told.device_type == HOST || told.device_type == CUDA; /* of others not all cards are told apart */
+    if (told.dimensions > DIMENSIONS || !known)
         return 0;
     look->kind = (uint64_t)told.kind | (uint64_t)told.bits << 8 | (uint64_t)told.lanes << 16
                  | (uint64_t)(told.dimensions + 1) << 32; /* never 0, as of what is no tensor */
@@ -116,7 +118,8 @@ static Way *way_of(PyObject *table, const Looks *looks)
 {
     Way *ways = ((Memo *)SLOT(table, SetTable_memo))->ways;
     uint64_t hash = looks->count;
-    const uint64_t *words = (const uint64_t *)looks->each;
+    uint64_t words[MOST_LOOKS * sizeof(Look) / sizeof(uint64_t)];
+    memcpy(words, looks->each, looks->count * sizeof(Look));
     for (size_t at = 0; at < looks->count * sizeof(Look) / sizeof *words; at++)
         hash = (hash ^ words[at]) * 0x9e3779b97f4a7c15ULL; /* the golden ratio, as Knuth multiplies */
     for (uint64_t tried = 0; tried < TRIES; tried++) {

@@ -14,6 +14,8 @@ typedef struct {
     int64_t shape[DIMENSIONS];
 } Look;
 
+_Static_assert(sizeof(Look) % sizeof(uint64_t) == 0, "looks are compared and counted by their words");
+
 typedef struct {
     int count;
     Look each[MOST_LOOKS];

@@ -45,8 +45,8 @@ WORDS(DECLARE_WORD)
 
 /* The objects of one process's collector that a recorder works on: all are attributes, set once. */
 #define PARTS(X)                                                                                                       \
-    X(Open) X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)      \
-    X(exchange) X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts) X(known_objects) X(monitor)  \
+    X(Open) X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype) X(exchange)  \
+    X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts) X(known_objects) X(monitor)  \
     X(objects) X(one) X(ours) X(rows) X(sites) X(steps) X(summaries) X(threads) X(wants_contexts) X(wants_sites)
 
 typedef struct {
