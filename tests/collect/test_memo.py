@@ -20,6 +20,9 @@ from traincheck.collect.recorder import Recorders
 from traincheck.collect.settings import Settings
 from traincheck.trace.layout import FAMILIES
 
+needs_compiled = pytest.mark.skipif(
+    compiled.NATIVE is None, reason="the compiled part was not built, or is switched off"
+)
 SQUARE = torch.ones(2, 2)
 VALUES: dict[str, Callable[[], Any]] = {
     "tensor": lambda: torch.ones(3, 4),
@@ -95,7 +98,7 @@ class Recorded:
         }
 
 
-@pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
+@needs_compiled
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
@@ -117,7 +120,7 @@ def test_values_are_described_alike(calls: list[tuple[list[str], str | None]]) -
     assert native.rows() == python.rows()
 
 
-@pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
+@needs_compiled
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=3), max_size=80))
 def test_sets_that_take_each_others_place_are_described_alike(calls: list[list[int]]) -> None:
@@ -129,7 +132,7 @@ def test_sets_that_take_each_others_place_are_described_alike(calls: list[list[i
     assert native.rows() == python.rows()
 
 
-@pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
+@needs_compiled
 def test_what_functorch_wraps_is_described_alike() -> None:
     found = []
     for recorded in (Recorded(True), Recorded(False)):

@@ -19,6 +19,8 @@ typedef struct {
     uint64_t offset;          /* of the values from `data`, in bytes */
 } Described;
 
+enum { HOST_DEVICE = 1, CUDA_DEVICE }; /* device types */
+
 /* Describes a Python tensor without taking a share in it: 0, or -1 with an error. */
 typedef int (*DescribeTensor)(void *tensor, Described *told);
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 enum { WAYS = 8, TRIES = 4, PATIENCE = 4 };
-enum { HOST = 1, CUDA }; /* device types */
 
 typedef struct {
     Looks looks;
@@ -72,7 +71,7 @@ static int look_at_tensor(State *state, Memo *memo, PyObject *tensor, Look *look
         PyErr_Clear();
         return 0;
     }
-    int known = told.device_type == HOST || told.device_type == CUDA; /* of others not all cards are told apart */
+    int known = told.device_type == HOST_DEVICE || told.device_type == CUDA_DEVICE; /* of others not all cards are told apart */
     if (told.dimensions > DIMENSIONS || !known)
         return 0;
     look->kind = (uint64_t)told.kind | (uint64_t)told.bits << 8 | (uint64_t)told.lanes << 16

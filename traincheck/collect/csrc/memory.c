@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { HOST = 1 };                                                  /* device types */
 enum { SIGNED, UNSIGNED, FLOAT, BFLOAT = 4, COMPLEX, BOOLEAN };          /* kinds of values */
 enum { PROTOCOL = 1, DESCRIBE = 3 };                                /* major version; place among the functions */
 
@@ -45,7 +44,7 @@ int locate(const Described *told, Memory *memory)
     memory->values = memory->size ? (const char *)told->data + told->offset : "";
     memory->kind = told->kind;
     memory->bits = told->bits;
-    return told->device_type == HOST && told->bits % 8 == 0 && (!memory->size || told->data != NULL);
+    return told->device_type == HOST_DEVICE && told->bits % 8 == 0 && (!memory->size || told->data != NULL);
 }
 
 enum { SIDE = 4, BLOCK = 4096 }; /* vectors side by side, values summed up at a time */

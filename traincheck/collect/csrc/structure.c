@@ -1,7 +1,7 @@
 /* Whether modules have the members, and optimizers the groups, that they had: each as one number.
 
-   Of modules it is what `_members` of variables.py compares, which also counts those that have died. Of groups the settings
-   that are followed are kept alive by who follows them (hyperparameters.py), so that no other object has their ids. */
+   Of modules it is what `_members` of variables.py compares, which also counts those that have died. Of groups the
+   settings that are followed are kept alive by who follows them (hyperparameters.py): no other object has their ids. */
 
 #include "native.h"
 
