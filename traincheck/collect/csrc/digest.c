@@ -23,8 +23,9 @@ static const uint64_t STEP = 0x9e3779b97f4a7c15; /* 2^64 divided by the golden r
 static uint64_t keys[KEYED] __attribute__((aligned(64)));
 static uint64_t zeros[KEYED + 1]; /* what zeros from some place on add to a block's sum */
 
-/* Sums over whole strides of words. */
-typedef uint64_t (*AddUp)(const uint64_t *words, int count);
+/* Sums over whole strides of words; to `squares` are added those of the words taken as floats, where it is wanted. Memory
+   is what both wait for: what reads it for the one does the other in the same time. */
+typedef uint64_t (*AddUp)(const uint64_t *words, int count, double *squares);
 
 static uint64_t mix(uint64_t value)
 {
@@ -45,56 +46,109 @@ static inline uint64_t total(const void *sums)
     return sum;
 }
 
+/* Likewise of twice as many floats. */
+static inline double total_of_floats(const void *sums)
+{
+    float lanes[2 * STRIDE];
+    double sum = 0;
+    memcpy(lanes, sums, sizeof lanes);
+    for (int lane = 0; lane < 2 * STRIDE; lane++)
+        sum += lanes[lane];
+    return sum;
+}
+
+/* One function that wants the squares and one that does not, of a body that is told which. */
+#define DEFINE_BOTH(width, target)                                                                                     \
+    target static uint64_t add_up_##width(const uint64_t *words, int count, double *Py_UNUSED(squares))                \
+    {                                                                                                                  \
+        return add_up_by_##width(words, count, NULL);                                                                  \
+    }                                                                                                                  \
+    target static uint64_t add_up_with_squares_##width(const uint64_t *words, int count, double *squares)              \
+    {                                                                                                                  \
+        return add_up_by_##width(words, count, squares);                                                               \
+    }
+
+#define INLINE static inline __attribute__((always_inline))
+
 #if defined(__x86_64__)
 
-static uint64_t add_up_by_two(const uint64_t *words, int count)
+#define WIDE __attribute__((target("avx2")))
+
+INLINE uint64_t add_up_by_two(const uint64_t *words, int count, double *squares)
 {
     __m128i sums[STRIDE / 2] = {{0}};
+    __m128 floats[STRIDE / 2] = {{0}};
     for (int at = 0; at < count; at += STRIDE)
         for (int side = 0; side < STRIDE / 2; side++) {
-            __m128i keyed = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(words + at + 2 * side)),
-                                          _mm_load_si128((const __m128i *)(keys + at + 2 * side)));
+            __m128i read = _mm_loadu_si128((const __m128i *)(words + at + 2 * side));
+            __m128i keyed = _mm_xor_si128(read, _mm_load_si128((const __m128i *)(keys + at + 2 * side)));
             __m128i products = _mm_mul_epu32(keyed, _mm_srli_epi64(keyed, 32));
             sums[side] = _mm_add_epi64(sums[side], _mm_add_epi64(products, keyed));
+            if (squares != NULL)
+                floats[side] = _mm_add_ps(floats[side], _mm_mul_ps(_mm_castsi128_ps(read), _mm_castsi128_ps(read)));
         }
+    if (squares != NULL)
+        *squares += total_of_floats(floats);
     return total(sums);
 }
 
-__attribute__((target("avx2"))) static uint64_t add_up_by_four(const uint64_t *words, int count)
+INLINE WIDE uint64_t add_up_by_four(const uint64_t *words, int count, double *squares)
 {
     __m256i sums[STRIDE / 4] = {{0}};
+    __m256 floats[STRIDE / 4] = {{0}};
     for (int at = 0; at < count; at += STRIDE)
         for (int side = 0; side < STRIDE / 4; side++) {
-            __m256i keyed = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(words + at + 4 * side)),
-                                             _mm256_load_si256((const __m256i *)(keys + at + 4 * side)));
+            __m256i read = _mm256_loadu_si256((const __m256i *)(words + at + 4 * side));
+            __m256i keyed = _mm256_xor_si256(read, _mm256_load_si256((const __m256i *)(keys + at + 4 * side)));
             __m256i products = _mm256_mul_epu32(keyed, _mm256_srli_epi64(keyed, 32));
             sums[side] = _mm256_add_epi64(sums[side], _mm256_add_epi64(products, keyed));
+            if (squares != NULL) {
+                __m256 values = _mm256_castsi256_ps(read);
+                floats[side] = _mm256_add_ps(floats[side], _mm256_mul_ps(values, values));
+            }
         }
+    if (squares != NULL)
+        *squares += total_of_floats(floats);
     return total(sums);
 }
 
-static AddUp add_up = add_up_by_two;
+DEFINE_BOTH(two, )
+DEFINE_BOTH(four, WIDE)
+
+static AddUp add_up = add_up_two, add_up_with_squares = add_up_with_squares_two;
 
 static void choose(void)
 {
-    if (__builtin_cpu_supports("avx2"))
-        add_up = add_up_by_four;
+    if (__builtin_cpu_supports("avx2")) {
+        add_up = add_up_four;
+        add_up_with_squares = add_up_with_squares_four;
+    }
 }
 
 #else
 
-static uint64_t add_up_by_one(const uint64_t *words, int count)
+INLINE uint64_t add_up_by_one(const uint64_t *words, int count, double *squares)
 {
     uint64_t sums[STRIDE] = {0}, word;
+    float floats[2 * STRIDE] = {0}, values[2];
     for (int at = 0; at < count; at += STRIDE)
         for (int side = 0; side < STRIDE; side++) {
             memcpy(&word, words + at + side, sizeof word);
             sums[side] += product(word ^ keys[at + side]);
+            if (squares != NULL) {
+                memcpy(values, &word, sizeof values);
+                floats[2 * side] += values[0] * values[0];
+                floats[2 * side + 1] += values[1] * values[1];
+            }
         }
+    if (squares != NULL)
+        *squares += total_of_floats(floats);
     return total(sums);
 }
 
-static AddUp add_up = add_up_by_one;
+DEFINE_BOTH(one, )
+
+static AddUp add_up = add_up_one, add_up_with_squares = add_up_with_squares_one;
 
 static void choose(void) {}
 
@@ -111,22 +165,26 @@ void prepare_digests(void)
     choose();
 }
 
-static uint64_t add_up_last(const char *values, Py_ssize_t size)
+static uint64_t add_up_last(const char *values, Py_ssize_t size, double *squares)
 {
     uint64_t words[KEYED];
     int count = (int)((size + 8 * STRIDE - 1) / (8 * STRIDE)) * STRIDE;
     memset((char *)words + size, 0, 8 * count - size);
     memcpy(words, values, size);
-    return add_up(words, count) + zeros[count];
+    return (squares == NULL ? add_up : add_up_with_squares)(words, count, squares) + zeros[count];
 }
 
-/* The sum over the blocks of some memory, of which the first has a number. */
-uint64_t add_up_blocks(const char *values, Py_ssize_t size, uint64_t first)
+/* The sum over the blocks of some memory, of which the first has a number. Where `squares` is not NULL the memory is
+   floats of 32 bits, and it is set to the sum of their squares: infinite, or NaN, where a float cannot hold one. */
+uint64_t add_up_blocks(const char *values, Py_ssize_t size, uint64_t first, double *squares)
 {
+    AddUp block = squares == NULL ? add_up : add_up_with_squares;
     uint64_t sum = 0;
+    if (squares != NULL)
+        *squares = 0;
     for (; size >= BLOCK_SIZE; size -= BLOCK_SIZE, values += BLOCK_SIZE)
-        sum += mix(add_up((const uint64_t *)values, KEYED) + STEP * first++);
-    return size ? sum + mix(add_up_last(values, size) + STEP * first) : sum;
+        sum += mix(block((const uint64_t *)values, KEYED, squares) + STEP * first++);
+    return size ? sum + mix(add_up_last(values, size, squares) + STEP * first) : sum;
 }
 
 /* The fingerprint of memory of which all blocks have been added up; the smallest numbers have another meaning. */
@@ -142,7 +200,7 @@ PyObject *digest(PyObject *Py_UNUSED(module), PyObject *buffer)
     Py_buffer view;
     if (PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE) < 0)
         return NULL;
-    uint64_t found = finish_digest(add_up_blocks(view.buf, view.len, 0), view.len);
+    uint64_t found = finish_digest(add_up_blocks(view.buf, view.len, 0, NULL), view.len);
     PyBuffer_Release(&view);
     return PyLong_FromUnsignedLongLong(found);
 }

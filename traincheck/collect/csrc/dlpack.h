@@ -48,6 +48,6 @@ void prepare_vectors(void); /* once, before any other */
 DescribeTensor find_description(PyObject *exchange);
 int locate(const Described *, Memory *);
 Sort sort_of(const Memory *, int ranged);
-void measure(const Memory *, Sort, int ranged, Extent *);
+void measure(const Memory *, Sort, const double *squares, int ranged, Extent *);
 
 #endif

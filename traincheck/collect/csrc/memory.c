@@ -130,9 +130,9 @@ void prepare_vectors(void) {}
 #endif
 
 #define DEFINE_ADD(type)                                                                                               \
-    static void add_##type(const type *values, Py_ssize_t count, int ranged, Extent *extent)                           \
+    static void add_##type(const type *values, Py_ssize_t count, const double *known, int ranged, Extent *extent)      \
     {                                                                                                                  \
-        double squares = BY_WIDTH(squares_of_##type, values, count);                                                   \
+        double squares = known != NULL ? *known : BY_WIDTH(squares_of_##type, values, count);                          \
         extent->squares += squares;                                                                                    \
         extent->any |= squares > 0.0;                                                                                  \
         if (!(squares > 0.0 && squares < INFINITY)) /* nothing, or more than squares can tell */                       \
@@ -176,7 +176,7 @@ static void add_short(const Memory *memory, int ranged, Extent *extent)
         Py_ssize_t part = count < 1024 ? count : 1024;
         for (Py_ssize_t at = 0; at < part; at++)
             wide[at] = memory->kind == BFLOAT ? of_bfloat(values[at]) : of_half(values[at]);
-        add_float(wide, part, ranged, extent);
+        add_float(wide, part, NULL, ranged, extent);
         values += part;
         count -= part;
     }
@@ -252,8 +252,8 @@ Sort sort_of(const Memory *memory, int ranged)
     return !ranged && bits <= 8 ? BITS : UNKNOWN;
 }
 
-/* Measures memory of a known sort. */
-void measure(const Memory *memory, Sort sort, int ranged, Extent *extent)
+/* Measures memory of a known sort; `squares` is NULL, or what `add_up_blocks` found. */
+void measure(const Memory *memory, Sort sort, const double *squares, int ranged, Extent *extent)
 {
     const char *bytes = memory->values;
     *extent = NOTHING;
@@ -262,9 +262,9 @@ void measure(const Memory *memory, Sort sort, int ranged, Extent *extent)
     else if (sort == BITS)
         extent->any = memory->size && (bytes[0] != 0 || memcmp(bytes, bytes + 1, memory->size - 1) != 0);
     else if (memory->bits == 32)
-        add_float(memory->values, memory->size / 4, ranged, extent);
+        add_float(memory->values, memory->size / 4, squares, ranged, extent);
     else if (memory->bits == 64)
-        add_double(memory->values, memory->size / 8, ranged, extent);
+        add_double(memory->values, memory->size / 8, NULL, ranged, extent);
     else
         add_short(memory, ranged, extent);
 }

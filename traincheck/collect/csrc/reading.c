@@ -1,7 +1,7 @@
 /* Reads memory part by part, where there is much of it on all threads that torch computes with.
 
-   A part is measured as soon as its sum is another than the last time, while it is in the processor's cache: memory is
-   what this waits for. */
+   Memory is what this waits for. So squares are summed up as it is read, whether they turn out to be asked for or not;
+   what else is measured is when the sum of a part is another than the last time, while it is in the processor's cache. */
 
 #define _GNU_SOURCE /* for RTLD_DEFAULT */
 #include "reading.h"
@@ -51,13 +51,14 @@ static void read_portion(const Portion *portion, int ranged)
     Memory memory = portion->read->memory;
     memory.values = (const char *)memory.values + begin;
     memory.size = rest < PART_SIZE ? rest : PART_SIZE;
-    uint64_t sum = add_up_blocks(memory.values, memory.size, (uint64_t)(begin / BLOCK_SIZE));
+    double found, *squares = portion->read->sort == FLOATS && memory.bits == 32 ? &found : NULL;
+    uint64_t sum = add_up_blocks(memory.values, memory.size, (uint64_t)(begin / BLOCK_SIZE), squares);
     Part *part = &portion->read->kept->parts[portion->number];
     if (part->known && part->sum == sum)
         return;
     part->known = 1;
     part->sum = sum;
-    measure(&memory, portion->read->sort, ranged, &part->extent);
+    measure(&memory, portion->read->sort, squares, ranged, &part->extent);
 }
 
 static void work(void *data)

@@ -205,7 +205,7 @@ static PyObject *fingerprint(PyObject *object, PyObject *tensor)
     int fit = find_memory(self, tensor, &memory);
     if (fit != DONE)
         return fit == FAILED ? NULL : Py_NewRef(Py_None);
-    return PyLong_FromUnsignedLongLong(finish_digest(add_up_blocks(memory.values, memory.size, 0), memory.size));
+    return PyLong_FromUnsignedLongLong(finish_digest(add_up_blocks(memory.values, memory.size, 0, NULL), memory.size));
 }
 
 /* True when all was done; False when it must be done in Python this time, None when some memory cannot be read here. */
