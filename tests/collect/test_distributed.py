@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.collect.running import COLLECT, collect, collect_command, environment, rows, write_script
 from traincheck.check.batches import InBatches
@@ -116,6 +117,27 @@ def check_collectives(facts: Facts) -> None:
 
 def test_collectives_are_facts_of_both_ranks(tmp_path: Path) -> None:
     check_collectives(collect(tmp_path, RANKS + COLLECTIVES + "launch()\n"))
+
+
+ON_GPUS = """
+def start_on_gpu(rank, store):
+    torch.cuda.set_device(rank)
+    torch.set_default_device(f"cuda:{rank}")
+    dist.init_process_group("nccl", init_method=f"file://{store}", rank=rank, world_size=2)
+    work(rank)
+    dist.destroy_process_group()
+
+start = start_on_gpu
+"""
+MAY_WAIT, MAY_NOT_WAIT = (f'    torch.cuda.set_sync_debug_mode("{mode}")\n' for mode in ("default", "error"))
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine does not have two GPUs")
+def test_collectives_of_gpus_are_facts_of_both_ranks(tmp_path: Path) -> None:
+    body = COLLECTIVES
+    for beginning, mode in (("    dist.all_reduce", MAY_NOT_WAIT), ("    dist.all_gather_object", MAY_WAIT)):
+        body = body.replace(beginning, mode + beginning)  # torch itself waits for the sizes of objects
+    check_collectives(collect(tmp_path, RANKS + ON_GPUS + body + "launch()\n"))
 
 
 def test_torchrun_tells_ranks_their_place(tmp_path: Path) -> None:

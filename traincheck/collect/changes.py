@@ -22,6 +22,7 @@ from traincheck.collect.fingerprint import (
     Reader,
     capturing,
     fingerprint,
+    readable,
 )
 from traincheck.collect.measures import CELL, Measures
 from traincheck.collect.mirror import mirrored
@@ -225,6 +226,10 @@ class Changes:
         number = self._buffers.upcoming()
         awaited = None if self._deferred is None else self._deferred.awaited
         return number if awaited is None else min(number, awaited)
+
+    def is_at_hand(self, tensor: torch.Tensor) -> bool:
+        """Whether a fingerprint makes nobody wait for what a device was asked for before: on a GPU it comes later."""
+        return tensor.is_cpu or (self._deferred is not None and tensor.is_cuda and readable(tensor))
 
     def link_later(self, call: int, token: int, name: int, flags: int, tensor: torch.Tensor) -> bool:
         """Write the row of links about a tensor on a GPU when its fingerprint is known; False when it is not to be."""

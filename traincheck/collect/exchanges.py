@@ -121,7 +121,7 @@ class Exchanges:
             if written and exchange.tensors is not None and opened.api.gives:
                 results = self._monitor.summaries.describe(
                     opened.api.results, (exchange.written,), (exchange.tensors,), opened.enter, LINK_RESULT,
-                    True, _at_hand(exchange.tensors),
+                    True, self._at_hand(exchange.tensors),
                 )  # fmt: skip
             self._monitor.calls.close(thread, opened, results, RETURNED)
         except Exception:
@@ -177,9 +177,13 @@ class Exchanges:
         )
 
     def _link(self, opened: Open, name: str, given: Any) -> None:
-        hashed = _at_hand(given)
+        hashed = self._at_hand(given)
         for suffix, tensor in _tensors(given):
             self._monitor.summaries.link(opened.enter, name + suffix, tensor, 0, True, hashed)
+
+    def _at_hand(self, value: Any) -> bool:
+        """Whether fingerprints make nobody wait: on another device that were for all ranks that take part."""
+        return all(self._monitor.changes.is_at_hand(tensor) for _, tensor in _tensors(value))
 
     def _left(self, begun: Begun | None, result: Any) -> None:
         """The original has returned; unless it returned a handle it has done what it does."""
@@ -214,8 +218,3 @@ def _tensors(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
         yield "", value
     elif isinstance(value, list | tuple):
         yield from ((f".{index}", item) for index, item in enumerate(value) if isinstance(item, torch.Tensor))
-
-
-def _at_hand(value: Any) -> bool:
-    """Whether reading the tensors makes nobody wait: on another device it would wait for the ranks that take part."""
-    return all(tensor.is_cpu for _, tensor in _tensors(value))
