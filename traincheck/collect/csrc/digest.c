@@ -23,8 +23,8 @@ static const uint64_t STEP = 0x9e3779b97f4a7c15; /* 2^64 divided by the golden r
 static uint64_t keys[KEYED] __attribute__((aligned(64)));
 static uint64_t zeros[KEYED + 1]; /* what zeros from some place on add to a block's sum */
 
-/* Sums over whole strides of words; to `squares` are added those of the words taken as floats, where it is wanted. Memory
-   is what both wait for: what reads it for the one does the other in the same time. */
+/* Sums over whole strides of words. Functions of one kind also take the words as floats, in the same pass, and add their
+   squares to `squares`; the others are given NULL. To read memory is what takes the time, not what is done with it. */
 typedef uint64_t (*AddUp)(const uint64_t *words, int count, double *squares);
 
 static uint64_t mix(uint64_t value)
