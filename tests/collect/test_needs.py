@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from traincheck.cli.collect import needs_for
 from traincheck.collect.needs import Needs
 from traincheck.collect.select import needs_of
 from traincheck.collect.untraced import something_compiled
@@ -51,8 +52,6 @@ def test_a_concept_that_limits_a_call_through_its_api_limits_what_is_recorded(tm
 
 
 def test_the_shipped_rules_of_torch_do_not_ask_for_everything() -> None:
-    from traincheck.cli.collect import needs_for
-
     needs = needs_for(["torch"])
     assert not {"*"} & {*needs.apis, *needs.args, *needs.results, *needs.tensors, *needs.fingerprints}
 
@@ -60,3 +59,37 @@ def test_the_shipped_rules_of_torch_do_not_ask_for_everything() -> None:
 def test_a_half_imported_dynamo_has_compiled_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch._dynamo.utils", ModuleType("torch._dynamo.utils"))
     assert not something_compiled()
+
+
+def test_it_is_said_within_which_calls_changes_of_gradients_are_asked_for(tmp_path: Path) -> None:
+    backward = 'updates_each(Doer: "backward", Kind: "parameter", Attr: "grad")'
+    values = 'updates_each(Doer: "optimizer_step", Kind: "parameter", Attr: "data")'
+    cleared = 'updates_some(Doer: "zero_grad", Kind: "parameter", Attr: "grad", Before: "nonzero", After: "none")'
+    needs = _needs(tmp_path, backward, values, cleared)
+    assert {api.rpartition(".")[2] for api in needs.gradients} == {"backward", "zero_grad"}
+    assert {api.rpartition(".")[2] for api in needs.classes} == {"zero_grad"}
+    anywhere = 'changes_only_in(Kind: "parameter", Attr: "grad", Doer: "backward")'
+    assert _needs(tmp_path, backward, anywhere).gradients == ("*",)
+    assert Needs().gradients == Needs().classes == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("formulas", "within"),
+    [
+        ('does(C, "backward"), contains(C, U), update(U, V, attr: "grad")', "backward"),
+        ('does(C, "backward") expect contains(C, U), update(U, V, attr: "grad")', "backward"),
+        ('update(U, V, attr: "grad", step: S) expect contains(C, U), does(C, "backward")', "*"),
+        ('update(U, V, attr: "grad"), contains(C, U), not does(C, "backward")', "*"),
+        ('update(U, V, attr: "grad"), does(C, "backward"), not contains(C, U)', "*"),
+        ('does(C, "clip"), count { U : contains(C, U), update(U, attr: "grad") } > 3', "clip_grad_norm_"),
+        ('does(C, "backward"), contains(C, U), update(U, V, attr: "data")', ""),
+    ],
+)
+def test_only_what_must_be_within_a_call_is_asked_for_within_it(formulas: str, within: str, tmp_path: Path) -> None:
+    file = tmp_path / "some.rules"
+    never, _, expect = formulas.partition(" expect ")
+    within_what = "step S" if "step: S" in never else "C"
+    body = f"when {never}\n  expect {expect}\n  within {within_what}" if expect else f"never {never}"
+    file.write_text(f'rule some\n  "a law"\n  {body}\n')
+    apis = needs_for([str(file)]).gradients
+    assert within in {api.rpartition(".")[2] for api in apis} if within else apis == ()

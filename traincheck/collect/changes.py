@@ -149,24 +149,29 @@ class Changes:
             for index, now in zip(indices, seen, strict=True):
                 prints[index] = now
 
-    def grads(self, call: int, counted: bool = False) -> None:
+    def grads(self, call: int, told: bool = True, brief: bool = False, counted: bool = False) -> bool:
         """Sweep gradients, unless another thread is just about to set some: then not even their addresses are sure.
 
+        What is new is an update where it is to be `told`. A `brief` sweep only tells whether there are some that are
+        new, from as little of each as that takes: then all of it seems new to the next one, and False is returned.
         With `counted` only operations whose writes torch counts may have written to them since the last sweep.
         """
         computing = self._backwards
         if capturing() or (computing and computing != [get_ident()] and self._others_compute()):
-            return
+            return True
         with self._table.lock:
             if not self._watches_grad or (counted and self._compiled is not None and self._compiled.untouched()):
-                return
+                return True
             sweep = self._direct.get("grads")
-            if (sweep is not None and sweep(call, None)) or self._did("grads", self._table.gradients, call):
-                return
-            column = self._grad.column
+            if sweep is not None and sweep(call, None, told, brief):
+                return not brief
+            if self._did("grads", self._table.gradients, call, told, False):
+                return True
+            column, watched = self._grad.column, self._grad if told else self._grad._replace(written=False)
             grads, positions = self._table.gradients(), self._table.trained
-            column.prints = self._swept(_Sweep(self._grad, call, grads, positions, column.prints), column.reader)
+            column.prints = self._swept(_Sweep(watched, call, grads, positions, column.prints), column.reader)
             column.unseen = False
+            return True
 
     def _others_compute(self) -> bool:
         """Whether another thread computes gradients."""

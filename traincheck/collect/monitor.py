@@ -18,6 +18,7 @@ from traincheck.collect.calls import Calls, Open, Thread, Values
 from traincheck.collect.changes import Changes
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.discovery import Modules
+from traincheck.collect.gradients import Gradients
 from traincheck.collect.holdings import Holdings, held_by
 from traincheck.collect.hyperparameters import Hyperparameters
 from traincheck.collect.moments import Moments
@@ -52,6 +53,7 @@ class Monitor:
         self.modules = Modules()
         self.variables = Variables(self.buffers, self.objects, self.modules)
         self.changes = Changes(self.buffers, self.variables, self.needs)
+        self.gradients = Gradients(self.changes, self.needs)
         self.summaries = Summaries(self.buffers, self.tensors.token, self.changes)
         self.calls = Calls(
             self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs, self.full_gate
@@ -162,7 +164,7 @@ class Monitor:
         """An optimizer was constructed or given other parameters; what has changed until now is `call`'s doing."""
         self._hold(optimizer, call)
         self.changes.data(call)
-        self.changes.grads(call)
+        self.gradients.sweep(call)
 
     def adopt(self, models: Iterable[Module], optimizers: Iterable[Optimizer]) -> None:
         """Things that were there before the collector was."""
@@ -174,7 +176,7 @@ class Monitor:
         for optimizer in optimizers:
             self._hold(optimizer, NULL)
         self.changes.data(NULL)
-        self.changes.grads(NULL)
+        self.gradients.sweep(NULL)
 
     def step_entered(self, thread: Thread, opened: Open, optimizer: Optimizer, items: Values) -> None:
         """An optimizer's step begins."""
@@ -189,7 +191,7 @@ class Monitor:
         if full:
             self._stepped = True
             self.changes.data(NULL)
-            self.changes.grads(opened.parent)
+            self.gradients.sweep(opened.parent)
             self.changes.before_step(opened.enter, opened.receiver, self._holdings[opened.receiver].tensors)
             if moved and self.hyperparameters.follows:
                 self.hyperparameters.look(optimizer, opened.parent)
@@ -200,7 +202,7 @@ class Monitor:
             return
         holding = self._holdings[opened.receiver]
         self.changes.data(opened.enter)
-        self.changes.grads(opened.enter, counted=loss is None and holding.counts_writes(optimizer))
+        self.gradients.sweep(opened.enter, counted=loss is None and holding.counts_writes(optimizer))
         self.changes.after_step(opened.enter, opened.receiver, holding.tensors)
         if self.moments.wanted:
             self.moments.note(optimizer, opened.enter)

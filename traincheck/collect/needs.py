@@ -21,8 +21,10 @@ class Needs:
 
     `states` and `updates` are the attributes of variables to watch ("data", "grad", "requires_grad", a buffer's are
     "data"; an optimizer's "state.exp_avg" must be named), `points` the points in a step at which states are taken,
-    `ranges` whether these have the least and the greatest value. `stored` asks for the tensors of checkpoints,
-    `hyperparameters` for changes of optimizers' settings.
+    `ranges` whether these have the least and the greatest value. `gradients` are the calls within which it is asked
+    whether gradients change, `*` where they are not said, and `classes` those of them within which it is asked what
+    these were before and are then. `stored` asks for the tensors of checkpoints, `hyperparameters` for changes of
+    optimizers' settings.
     """
 
     apis: tuple[str, ...] = EVERYTHING
@@ -33,6 +35,8 @@ class Needs:
     contexts: bool = True
     sites: bool = True
     updates: tuple[str, ...] = EVERYTHING
+    gradients: tuple[str, ...] = EVERYTHING
+    classes: tuple[str, ...] = EVERYTHING
     states: tuple[str, ...] = EVERYTHING
     points: tuple[str, ...] = EVERYTHING
     ranges: bool = True

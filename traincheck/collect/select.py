@@ -28,6 +28,7 @@ _OF_CHANGES = {"live": ("moves",), "stored": ("outdated", "earlier")}
 # Features that every recorded call and step has anyway.
 _FREE_FEATURES = frozenset({"stage", "position", "phase"})
 _RANGE = ("minimum", "maximum")
+_CLASSES = ("before", "after")
 # What relations about a call tell of it, and columns that tell more.
 _READS: Mapping[str | None, tuple[str, ...]] = {
     "arg": ("args",),
@@ -48,15 +49,11 @@ def needs_of(checked: Checked, rules: Iterable[Rule] = ()) -> Needs:
     scan = _Scan(checked)
     for invariant in checked.invariants:
         template = checked.templates[invariant.template]
-        scan.law(_formulas(template), {name: value.value for name, value in invariant.arguments})
+        scan.law(template, {name: value.value for name, value in invariant.arguments})
         scan.precondition(invariant)
     for rule in rules:
-        scan.law((*rule.when, *rule.expect), {})
+        scan.law(rule, {})
     return scan.needs()
-
-
-def _formulas(template: Template) -> tuple[Formula, ...]:
-    return (*template.when, *template.expect)
 
 
 @dataclass
@@ -69,6 +66,8 @@ class _Scan:
     relations: set[str] = field(default_factory=set)
     attrs: dict[str, set[str]] = field(default_factory=lambda: {"update": set(), "state": set()})
     points: set[str] = field(default_factory=set)
+    gradients: set[str] = field(default_factory=set)
+    classes: set[str] = field(default_factory=set)
     contexts: bool = False
     ranges: bool = False
 
@@ -82,10 +81,12 @@ class _Scan:
         self._seen: set[tuple[object, ...]] = set()
         self._allowed: dict[tuple[object, ...], frozenset[str]] = {}
 
-    def law(self, formulas: Iterable[Formula], values: Mapping[str, object]) -> None:
-        """Note what these formulas read when the variables in `values` have those values."""
-        atoms = list(_atoms(formulas))
+    def law(self, law: Template | Rule, values: Mapping[str, object]) -> None:
+        """Note what a law reads when the variables in `values` have those values."""
+        atoms = list(_atoms((*law.when, *law.expect)))
         self._together(atoms, values, {})
+        self._changes(law.when, law.when, values, {})
+        self._changes(law.expect, (*law.when, *law.expect), values, {})
         if self._free_calls(atoms, values):
             self.apis.update(EVERYTHING)
 
@@ -107,6 +108,8 @@ class _Scan:
             fingerprints=_listed(self.reads["fingerprints"]),
             contexts=self.contexts or "context" in self.relations,
             updates=_listed(self.attrs["update"]),
+            gradients=_listed(self.gradients),
+            classes=_listed(self.classes),
             states=_listed(self.attrs["state"]),
             points=_listed(self.points),
             ranges=self.ranges,
@@ -120,6 +123,26 @@ class _Scan:
         limits = {**self._limits(atoms, values), **known}
         for atom in atoms:
             self._atom(atom, values, limits)
+
+    def _changes(
+        self, asked: Sequence[Formula], given: Sequence[Formula], values: Mapping[str, object], known: _Limits
+    ) -> None:
+        """Note within which calls changes of gradients are `asked` for where `given` holds, beside what is `known`."""
+        held = [formula for formula in given if isinstance(formula, Atom)]
+        limits = {**self._limits(held, values), **known}
+        for formula in asked:
+            match formula:
+                case Atom(relation="update") | Not(atom=Atom(relation="update")):
+                    atom = formula.atom if isinstance(formula, Not) else formula
+                    if (_column(atom, "attr", values) or "grad") == "grad":
+                        apis = _around(atom, held, limits)
+                        self.gradients.update(apis)
+                        if any(_speaks_of(atom, column) for column in _CLASSES):
+                            self.classes.update(apis)
+                case CountOf(body=body):
+                    self._changes(body, (*given, *body), values, known)
+                case _:
+                    pass
 
     def _atom(self, atom: Atom, values: Mapping[str, object], limits: _Limits) -> None:
         given = [(sort, term, _value(term, values)) for sort, term in _columns(atom, self.checked)]
@@ -139,6 +162,7 @@ class _Scan:
                     names = [term.text if isinstance(term, Name) else "" for term in define.head.positional]
                     inherited = {name: apis for name, apis in zip(names, passed, strict=True) if name and apis}
                     self._together(list(_atoms(define.body)), bound, inherited)
+                    self._changes(define.body, define.body, bound, inherited)
 
     def _named(self, sort: str, value: object) -> Sequence[str]:
         """The APIs that a constant of some sort stands for."""
@@ -211,6 +235,19 @@ class _Scan:
             for aspect in (*_READS_BY_ROLE.get(role, _READS[atom.relation]), *told):
                 only = f":{name}" if name and aspect == "args" else ""
                 self.reads[aspect].update([api + only for api in apis])
+
+
+def _around(update: Atom, held: Sequence[Atom], limits: _Limits) -> Iterable[str]:
+    """The APIs of the call that an update is in, by what holds with it; all where it need not be in one."""
+    inner = _text(update, 0)
+    outer = [_text(each, 0) for each in held if each.relation == "contains" and inner and _text(each, 1) == inner]
+    return next((limits[name] for name in outer if name in limits), EVERYTHING)
+
+
+def _text(atom: Atom, place: int) -> str:
+    """The variable in some place of an atom; empty when there is none."""
+    term = atom.positional[place] if place < len(atom.positional) else None
+    return term.text if isinstance(term, Name) else ""
 
 
 def _listed(names: set[str]) -> tuple[str, ...]:

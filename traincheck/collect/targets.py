@@ -9,10 +9,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
 
-from traincheck.collect.calls import Open, Thread, Watch
+from traincheck.collect.calls import After, Before, Open, Thread, Watch
 from traincheck.collect.finder import Finder
 from traincheck.collect.functional import Functional
 from traincheck.collect.functions import with_subclasses
+from traincheck.collect.gradients import BACKWARD, CLIP, UNSCALE, ZERO_GRAD
 from traincheck.collect.loading import install_loading
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.operations import Operations
@@ -103,7 +104,7 @@ class Targets:
                 begins=True,
             )
         if method == "zero_grad":
-            return Watch(before=self.monitor.starter, after=self._sweep_grads, begins=True, frequent=True)
+            return Watch(before=self._clearing, after=self._grads_after(ZERO_GRAD), begins=True, frequent=True)
         if key == (Module, "load_state_dict"):
             return self.saving.of_load_state_dict(self._sweep_all)
         if key == (Module, "state_dict"):
@@ -139,7 +140,7 @@ class Targets:
             "torch.autograd.backward",
             Watch(
                 before=self._backward_entered,
-                after=self._sweep_grads,
+                after=self._grads_after(BACKWARD),
                 always=self._backward_left,
                 frequent=True,
                 counts=True,
@@ -148,7 +149,9 @@ class Targets:
         for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_"):
             function = getattr(torch.nn.utils, name, None)
             if isinstance(function, FunctionType):
-                watch = Watch(after=self._sweep_grads, group="clip", frequent=True)
+                watch = Watch(
+                    before=self._grads_before(CLIP), after=self._grads_after(CLIP), group="clip", frequent=True
+                )
                 self.watcher.function(function, f"torch.nn.utils.{name}", watch)
 
     def _install_modules(self) -> None:
@@ -181,7 +184,8 @@ class Targets:
                 counts=True,
             ),
         )
-        self.watcher.method(scaler.unscale_, "unscale_", Watch(after=self._sweep_grads, frequent=True))
+        unscale = Watch(before=self._grads_before(UNSCALE), after=self._grads_after(UNSCALE), frequent=True)
+        self.watcher.method(scaler.unscale_, "unscale_", unscale)
         for method in ("update", "scale"):
             self.watcher.method(getattr(scaler, method), method, Watch())
 
@@ -215,13 +219,36 @@ class Targets:
     def _backward_entered(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.monitor.changes.backward_entered()
         self.monitor.starter(thread, opened, receiver, items)
+        if self.monitor.full_gate.open:
+            self.monitor.gradients.before(BACKWARD, opened.parent)
 
     def _backward_left(self, thread: Thread, opened: Open, receiver: Any) -> None:
         self.monitor.changes.backward_left()
 
-    def _sweep_grads(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
+    def _clearing(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
+        self.monitor.starter(thread, opened, receiver, items)
         if self.monitor.full_gate.open:
-            self.monitor.changes.grads(opened.enter)
+            self.monitor.gradients.before(ZERO_GRAD, opened.parent)
+
+    def _grads_before(self, kind: str) -> Before:
+        """Prepare for what a call of some kind does to gradients."""
+        gate, before = self.monitor.full_gate, self.monitor.gradients.before
+
+        def entered(thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
+            if gate.open:
+                before(kind, opened.parent)
+
+        return entered
+
+    def _grads_after(self, kind: str) -> After:
+        """See what it has done to them."""
+        gate, after = self.monitor.full_gate, self.monitor.gradients.after
+
+        def left(thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
+            if gate.open:
+                after(kind, opened.enter)
+
+        return left
 
     def _sweep_all(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
         if self.monitor.full_gate.open:

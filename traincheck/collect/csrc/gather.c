@@ -109,7 +109,7 @@ static int mark_of(Sweeper *self, PyObject *gradient, Mark *mark)
     return DONE;
 }
 
-int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins)
+int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins, int marked)
 {
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
         PyObject *tensor = Py_NewRef(PyWeakref_GET_OBJECT(PyList_GET_ITEM(references, at)));
@@ -122,11 +122,11 @@ int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins)
             Py_DECREF(gradient);
             return LATER;
         }
-        Mark mark;
-        int marked = mark_of(self, gradient, &mark);
+        Mark mark = {NULL, -1};
+        int fit = marked ? mark_of(self, gradient, &mark) : DONE;
         add_item(self, stand_in(gradient, stand_ins, at), at, PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)));
-        if (marked != DONE)
-            return marked;
+        if (fit != DONE)
+            return fit;
         self->items[self->count - 1].mark = mark;
     }
     return DONE;

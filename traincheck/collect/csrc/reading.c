@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 enum { PART_SIZE = 8 * BLOCK_SIZE, MUCH = 1 << 20 }; /* bytes */
+enum { TRIED = 3 }; /* glances that have to find another beginning before one will do */
 enum { RUN = 8 }; /* parts that a thread takes at a time: the processor foresees what is read in a row */
 
 /* A part that is to be read. */
@@ -23,7 +24,7 @@ typedef struct Portion {
 typedef struct {
     const Portion *portions;
     Py_ssize_t count, next;
-    int ranged;
+    int ranged, begins;
 } Work;
 
 static pid_t home; /* the process that this was loaded in; one that was forked from it has none of its threads */
@@ -45,15 +46,25 @@ static Parallel find_parallel(void)
     return found;
 }
 
-static void read_portion(const Portion *portion, int ranged)
+static uint64_t sum_of_beginning(const Memory *memory)
+{
+    return add_up_blocks(memory->values, memory->size < BLOCK_SIZE ? memory->size : BLOCK_SIZE, 0, NULL);
+}
+
+static void read_portion(const Portion *portion, int ranged, int begins)
 {
     Py_ssize_t begin = portion->number * PART_SIZE, rest = portion->read->memory.size - begin;
     Memory memory = portion->read->memory;
     memory.values = (const char *)memory.values + begin;
     memory.size = rest < PART_SIZE ? rest : PART_SIZE;
+    Kept *kept = portion->read->kept;
+    if (begins && begin == 0) {
+        kept->beginning = sum_of_beginning(&memory);
+        kept->begun = 1;
+    }
     double found, *squares = portion->read->sort == FLOATS && memory.bits == 32 ? &found : NULL;
     uint64_t sum = add_up_blocks(memory.values, memory.size, (uint64_t)(begin / BLOCK_SIZE), squares);
-    Part *part = &portion->read->kept->parts[portion->number];
+    Part *part = &kept->parts[portion->number];
     if (part->known && part->sum == sum)
         return;
     part->known = 1;
@@ -67,7 +78,7 @@ static void work(void *data)
     Py_ssize_t begin;
     while ((begin = __atomic_fetch_add(&shared->next, RUN, __ATOMIC_RELAXED)) < shared->count)
         for (Py_ssize_t at = begin; at < shared->count && at < begin + RUN; at++)
-            read_portion(&shared->portions[at], shared->ranged);
+            read_portion(&shared->portions[at], shared->ranged, shared->begins);
 }
 
 static Py_ssize_t parts_of(Py_ssize_t size) { return (size + PART_SIZE - 1) / PART_SIZE; }
@@ -81,6 +92,7 @@ static int prepare(const Read *read)
         return 0;
     Py_ssize_t parts = parts_of(memory->size);
     kept->size = 0;
+    kept->begun = 0;
     if (parts > kept->room) {
         PyMem_Free(kept->parts);
         kept->parts = PyMem_Malloc(parts * sizeof(Part));
@@ -126,7 +138,7 @@ int read_memory(Reader *reader, Read *const *chosen, Py_ssize_t count, int range
 {
     if (split(reader, chosen, count) < 0)
         return -1;
-    Work shared = {reader->portions, reader->count, 0, ranged};
+    Work shared = {reader->portions, reader->count, 0, ranged, reader->begins};
     int shares = reader->side_by_side && reader->count > MUCH / PART_SIZE && getpid() == home;
     Parallel parallel = shares ? find_parallel() : NULL;
     if (parallel != NULL)
@@ -140,6 +152,21 @@ int read_memory(Reader *reader, Read *const *chosen, Py_ssize_t count, int range
         chosen[at]->print = finish_digest(sum, chosen[at]->memory.size);
     }
     return 0;
+}
+
+int glance(Read *read)
+{
+    if (prepare(read) < 0)
+        return -1;
+    Kept *kept = read->kept;
+    uint64_t sum = sum_of_beginning(&read->memory);
+    if (kept->renewals >= 0 && kept->begun)
+        kept->renewals = sum == kept->beginning ? -1 : kept->renewals + 1;
+    kept->beginning = sum;
+    kept->begun = 1;
+    read->glanced = kept->renewals > TRIED && read->memory.size > BLOCK_SIZE;
+    read->print = finish_digest(sum, read->memory.size);
+    return read->glanced;
 }
 
 Extent extent_of(const Read *read, int ranged)

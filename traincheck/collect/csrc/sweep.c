@@ -14,8 +14,22 @@ typedef struct {
     int ranged;
 } Found;
 
+/* Of the tensors that are to be read those of which a glance does not tell enough; their number, or FAILED. */
+static Py_ssize_t glance_at(Sweeper *self, Py_ssize_t count)
+{
+    Py_ssize_t left = 0;
+    for (Py_ssize_t at = 0; at < count; at++) {
+        int enough = glance(self->chosen[at]);
+        if (enough < 0)
+            return FAILED;
+        if (!enough)
+            self->chosen[left++] = self->chosen[at];
+    }
+    return left;
+}
+
 /* Finds the memory of what was gathered, and reads it. */
-static int read_all(Sweeper *self, int column, int ranged)
+static int read_all(Sweeper *self, int column, int ranged, int brief)
 {
     Py_ssize_t count = 0;
     for (Item *item = self->items; item < self->items + self->count; item++) {
@@ -37,7 +51,10 @@ static int read_all(Sweeper *self, int column, int ranged)
         item->read.kept = &self->kept[column][item->place];
         item->read.kept->mark = item->mark;
     }
+    if (brief && (count = glance_at(self, count)) < 0)
+        return FAILED;
     self->reader.side_by_side = PyThread_get_thread_ident() == self->thread;
+    self->reader.begins = column == GRAD;
     return read_memory(&self->reader, self->chosen, count, ranged) < 0 ? FAILED : DONE;
 }
 
@@ -58,13 +75,14 @@ static int compare(Sweeper *self, Item *item, Found *found)
 
 static void fill(const Sweeper *self, const Item *item, int ranged)
 {
-    Sort sort = item->read.sort; /* UNKNOWN of what is not there */
+    Sort sort = item->read.glanced ? UNKNOWN : item->read.sort; /* UNKNOWN of what is not there, too */
     Extent extent = {.minimum = NAN, .maximum = NAN};
     if (sort != UNKNOWN)
         extent = extent_of(&item->read, ranged);
     *item->cell = (Cell){
         .position = (int32_t)item->position,
-        .class = sort == UNKNOWN        ? self->none
+        .class = item->read.glanced     ? NONE_ID
+                 : sort == UNKNOWN      ? self->none
                  : extent.nonfinite > 0 ? self->nonfinite
                  : extent.any           ? self->nonzero
                                         : self->zero,
@@ -157,8 +175,8 @@ static PyObject *roster_of(PyObject *table)
     return PyObject_CallMethodNoArgs(table, roster_word);
 }
 
-/* All was read: keeps what is new, and notes it. */
-static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
+/* All was read: keeps what is new, and notes it, as updates where `told`. */
+static int commit(Sweeper *self, int column, PyObject *call, int told, const Found *found)
 {
     PyObject *watched = column == DATA ? SLOT(self->table, Table_data) : SLOT(self->table, Table_grad);
     PyObject *roster = roster_of(self->table);
@@ -171,7 +189,7 @@ static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
     if (done == DONE && found->firsts)
         done = note(self, roster, number, call, none, found->first - found->firsts, found->firsts);
     if (done == DONE && found->changes) {
-        int written = self->written[column];
+        int written = self->written[column] && told;
         PyObject *first = written ? take_numbers(self, roster, found->changed, found->changes) : Py_NewRef(none);
         done = note(self, roster, number, call, first, found->changed, found->changes);
         Py_XDECREF(first);
@@ -183,15 +201,15 @@ static int commit(Sweeper *self, int column, PyObject *call, const Found *found)
 }
 
 /* Reads what was gathered, and lets go of it. */
-static int sweep(Sweeper *self, int fit, int column, PyObject *call)
+static int sweep(Sweeper *self, int fit, int column, PyObject *call, int told, int brief)
 {
     PyObject *watched = column == DATA ? SLOT(self->table, Table_data) : SLOT(self->table, Table_grad);
     PyObject *prints = Py_NewRef(SLOT(watched, Column_prints));
     Found found = {prints, self->cells, self->cells + 2 * self->room, 0, 0, self->ranged[column]};
-    fit = fit == DONE ? read_all(self, column, found.ranged) : fit;
+    fit = fit == DONE ? read_all(self, column, found.ranged, brief) : fit;
     fit = fit == DONE ? tell_changes(self, &found) : fit;
     if (fit == DONE && found.changes + found.firsts)
-        fit = commit(self, column, call, &found);
+        fit = commit(self, column, call, told, &found);
     Py_DECREF(prints);
     let_go(self);
     return fit;
@@ -209,32 +227,41 @@ static PyObject *fingerprint(PyObject *object, PyObject *tensor)
 }
 
 /* True when all was done; False when it must be done in Python this time, None when some memory cannot be read here. */
-static PyObject *told(int fit)
+static PyObject *answer(int fit)
 {
     return fit == FAILED ? NULL : fit == UNFIT ? Py_NewRef(Py_None) : PyBool_FromLong(fit == DONE);
 }
 
-static PyObject *sweep_all(Sweeper *self, PyObject *args, int column)
+/* data(call, stand_ins) */
+static PyObject *sweep_data(PyObject *object, PyObject *args)
 {
+    Sweeper *self = (Sweeper *)object;
     PyObject *call, *stand_ins;
     if (!PyArg_ParseTuple(args, "OO", &call, &stand_ins))
         return NULL;
-    PyObject *slot = column == DATA ? SLOT(self->table, Table__references) : SLOT(self->table, Table__parameters);
-    PyObject *references = Py_NewRef(slot);
+    PyObject *references = Py_NewRef(SLOT(self->table, Table__references));
     int fit = begin(self, PyList_GET_SIZE(references), stand_ins);
-    if (fit == DONE) {
-        fit = column == DATA ? gather_data(self, references, stand_ins) : gather_gradients(self, references, stand_ins);
-        fit = sweep(self, fit, column, call);
-    }
+    if (fit == DONE)
+        fit = sweep(self, gather_data(self, references, stand_ins), DATA, call, 1, 0);
     Py_DECREF(references);
-    return told(fit);
+    return answer(fit);
 }
 
-/* data(call, stand_ins) */
-static PyObject *sweep_data(PyObject *self, PyObject *args) { return sweep_all((Sweeper *)self, args, DATA); }
-
-/* grads(call, stand_ins) */
-static PyObject *sweep_gradients(PyObject *self, PyObject *args) { return sweep_all((Sweeper *)self, args, GRAD); }
+/* grads(call, stand_ins, told, brief) */
+static PyObject *sweep_gradients(PyObject *object, PyObject *args)
+{
+    Sweeper *self = (Sweeper *)object;
+    PyObject *call, *stand_ins;
+    int told, brief;
+    if (!PyArg_ParseTuple(args, "OOpp", &call, &stand_ins, &told, &brief))
+        return NULL;
+    PyObject *references = Py_NewRef(SLOT(self->table, Table__parameters));
+    int fit = begin(self, PyList_GET_SIZE(references), stand_ins);
+    if (fit == DONE)
+        fit = sweep(self, gather_gradients(self, references, stand_ins, !brief), GRAD, call, told, brief);
+    Py_DECREF(references);
+    return answer(fit);
+}
 
 /* untouched() */
 static PyObject *are_untouched(PyObject *object, PyObject *Py_UNUSED(none))
@@ -243,7 +270,7 @@ static PyObject *are_untouched(PyObject *object, PyObject *Py_UNUSED(none))
     PyObject *references = Py_NewRef(SLOT(self->table, Table__parameters));
     int fit = begin(self, PyList_GET_SIZE(references), Py_None), same = 1;
     if (fit == DONE) {
-        fit = gather_gradients(self, references, Py_None);
+        fit = gather_gradients(self, references, Py_None, 1);
         for (Item *item = self->items; fit == DONE && same && item < self->items + self->count; item++) {
             Mark *now = &item->mark;
             same = now->version >= 0 && item->place < self->kept_room[GRAD]
@@ -264,7 +291,7 @@ static PyObject *sweep_some(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "OOO!", &call, &stand_ins, &PyList_Type, &tensors))
         return NULL;
     int fit = begin(self, PyList_GET_SIZE(tensors), stand_ins);
-    return told(fit == DONE ? sweep(self, gather_some(self, tensors, stand_ins), DATA, call) : fit);
+    return answer(fit == DONE ? sweep(self, gather_some(self, tensors, stand_ins), DATA, call, 1, 0) : fit);
 }
 
 /* Sweeper(table, waiting, counter, swept, plain, exchange, (gap, unseen, low),
@@ -308,7 +335,8 @@ static void free_sweeper(PyObject *object)
 
 static PyMethodDef methods[] = {
     {"data", sweep_data, METH_VARARGS, "Sweep values and requires_grad within a call."},
-    {"grads", sweep_gradients, METH_VARARGS, "Sweep gradients within a call."},
+    {"grads", sweep_gradients, METH_VARARGS,
+     "Sweep gradients within a call: told as updates or not, briefly or whole."},
     {"fingerprint", fingerprint, METH_O, "The fingerprint of a tensor; None when its memory cannot be read directly."},
     {"untouched", are_untouched, METH_NOARGS,
      "Whether all gradients are those of the last sweep, and no operation that counts has written to one."},

@@ -23,7 +23,7 @@ _Static_assert(sizeof(Cell) == 48, "the rows of measures.py have no gaps");
 typedef struct {
     PyObject *tensor; /* None for a gradient that is not there */
     Py_ssize_t place, position;
-    Mark mark; /* of gradients */
+    Mark mark; /* of gradients that are read whole */
     Read read;
     PyObject *seen; /* its fingerprint, if that is another than before */
     Cell *cell;     /* and what is told of it */
@@ -55,9 +55,9 @@ enum { FAILED = -1, UNFIT, DONE, LATER };
 int begin(Sweeper *, Py_ssize_t count, PyObject *stand_ins);
 void let_go(Sweeper *);
 
-/* What is read; `stand_ins` are None where tensors stand for themselves. */
+/* What is read; `stand_ins` are None where tensors stand for themselves. Gradients are marked if so asked. */
 int gather_data(Sweeper *, PyObject *references, PyObject *stand_ins);
-int gather_gradients(Sweeper *, PyObject *references, PyObject *stand_ins);
+int gather_gradients(Sweeper *, PyObject *references, PyObject *stand_ins, int marked);
 int gather_some(Sweeper *, PyObject *tensors, PyObject *stand_ins);
 
 int find_memory(Sweeper *, PyObject *tensor, Memory *);
