@@ -56,6 +56,8 @@ class _Sweep(NamedTuple):
     later: bool = False
 
 
+READ, GLANCED, PASSED = range(3)
+"""What is known of gradients: all, whether the last sweep found new ones, or not even that."""
 _SWEEPS = "data", "grads", "some"
 """Methods of what does sweeps in C."""
 
@@ -97,6 +99,7 @@ class Changes:
         self._direct = {name: getattr(self._compiled, name) for name in _SWEEPS if self._compiled is not None}
         self._mirrored: set[str] = set()
         self._unfit: set[str] = set()
+        self.seen = READ
         self.write: Callable[[], None] = self._replay.run
         """Lets what was noted become rows."""
 
@@ -149,29 +152,31 @@ class Changes:
             for index, now in zip(indices, seen, strict=True):
                 prints[index] = now
 
-    def grads(self, call: int, told: bool = True, brief: bool = False, counted: bool = False) -> bool:
+    def grads(self, call: int, told: bool = True, brief: bool = False, counted: bool = False) -> None:
         """Sweep gradients, unless another thread is just about to set some: then not even their addresses are sure.
 
-        What is new is an update where it is to be `told`. A `brief` sweep only tells whether there are some that are
-        new, from as little of each as that takes: then all of it seems new to the next one, and False is returned.
-        With `counted` only operations whose writes torch counts may have written to them since the last sweep.
+        What is new is an update where it is to be `told`. A `brief` sweep may only tell which are new, from as little
+        of each as that takes: then all of these are new to the next one. With `counted` only operations whose writes
+        torch counts may have written to them since the last sweep.
         """
         computing = self._backwards
         if capturing() or (computing and computing != [get_ident()] and self._others_compute()):
-            return True
+            return
         with self._table.lock:
             if not self._watches_grad or (counted and self._compiled is not None and self._compiled.untouched()):
-                return True
+                return
+            self.seen = READ
             sweep = self._direct.get("grads")
             if sweep is not None and sweep(call, None, told, brief):
-                return not brief
+                if brief:
+                    self.seen = GLANCED
+                return
             if self._did("grads", self._table.gradients, call, told, False):
-                return True
+                return
             column, watched = self._grad.column, self._grad if told else self._grad._replace(written=False)
             grads, positions = self._table.gradients(), self._table.trained
             column.prints = self._swept(_Sweep(watched, call, grads, positions, column.prints), column.reader)
             column.unseen = False
-            return True
 
     def _others_compute(self) -> bool:
         """Whether another thread computes gradients."""

@@ -1,9 +1,14 @@
 """When gradients are swept and how much of them is read: as little as what is asked of their changes takes."""
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
 
-from traincheck.collect.changes import Changes
+from traincheck.collect.calls import After, Before, Open, Thread, Values
+from traincheck.collect.changes import GLANCED, PASSED, READ, Changes
 from traincheck.collect.needs import Needs
+from traincheck.collect.sampling import Gate
 
 __all__ = ["BACKWARD", "CLIP", "UNSCALE", "ZERO_GRAD", "Gradients"]
 
@@ -30,31 +35,44 @@ class Gradients:
     whether there are changes is asked of a backward, it is swept briefly, and in full before anything but a backward.
     """
 
-    def __init__(self, changes: Changes, needs: Needs) -> None:
+    def __init__(self, changes: Changes, needs: Needs, gate: Gate) -> None:
+        """While `gate` is closed nothing is swept around these calls."""
         self._changes = changes
-        self._everywhere = not all(any(_is_of(api, kind) for kind in _APIS) for api in needs.gradients)
-        self._asked = {kind: self._everywhere or any(_is_of(api, kind) for api in needs.gradients) for kind in _APIS}
+        self._gate = gate
+        asked = needs.gradients
+        self._everywhere = not all(any(_is_of(api, kind) for kind in _APIS) for api in asked)
+        self._asked = {kind: self._everywhere or any(_is_of(api, kind) for api in asked) for kind in _APIS}
         self._brief = not self._everywhere and not any(_is_of(api, BACKWARD) for api in needs.classes)
-        self._passed = False  # whether something that is not asked for may have changed some since the last sweep
-        self._glanced = False  # whether that one was brief
+        self.sweep: Callable[..., None] = changes.grads if self._everywhere else partial(changes.grads, told=False)
+        """Sweeps around anything else, such as an optimizer's step, as `Changes.grads` does."""
 
-    def sweep(self, call: int, counted: bool = False) -> None:
-        """Sweep around anything else, such as an optimizer's step; `counted` as of `Changes.grads`."""
-        self._changes.grads(call, told=self._everywhere, counted=counted)
-        self._passed = self._glanced = False
+    def before(self, kind: str, first: Before | None = None) -> Before | None:
+        """What is to be done when a call of some kind begins, `first` before all."""
+        if self._everywhere or not self._asked[kind]:
+            return first
+        changes, gate, sweep = self._changes, self._gate, self.sweep
+        enough = GLANCED if kind == BACKWARD else READ
 
-    def before(self, kind: str, parent: int) -> None:
-        """A call of some kind begins within `parent`."""
-        if self._asked[kind] and (self._passed or (self._glanced and kind != BACKWARD)):
-            self.sweep(parent)
+        def entered(thread: Thread, opened: Open, receiver: Any, items: Values) -> None:
+            if first is not None:
+                first(thread, opened, receiver, items)
+            if changes.seen > enough and gate.open:
+                sweep(opened.parent)
 
-    def after(self, kind: str, call: int) -> None:
-        """It ends."""
-        if not self._asked[kind]:
-            self._passed = True
-            return
-        self._glanced = not self._changes.grads(call, brief=self._brief and kind == BACKWARD)
-        self._passed = False
+        return entered
+
+    def after(self, kind: str) -> After:
+        """What is to be done when it has returned."""
+        changes, gate = self._changes, self._gate
+        asked, brief = self._asked[kind], self._brief and kind == BACKWARD
+
+        def left(thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
+            if not asked:
+                changes.seen = PASSED
+            elif gate.open:
+                changes.grads(opened.enter, True, brief)
+
+        return left
 
 
 def _is_of(api: str, kind: str) -> bool:

@@ -53,7 +53,7 @@ class Monitor:
         self.modules = Modules()
         self.variables = Variables(self.buffers, self.objects, self.modules)
         self.changes = Changes(self.buffers, self.variables, self.needs)
-        self.gradients = Gradients(self.changes, self.needs)
+        self.gradients = Gradients(self.changes, self.needs, self.full_gate)
         self.summaries = Summaries(self.buffers, self.tensors.token, self.changes)
         self.calls = Calls(
             self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs, self.full_gate
@@ -109,9 +109,10 @@ class Monitor:
     def starter(self, thread: Thread, opened: Open, receiver: Any, items: Values) -> None:
         """An event that begins an iteration."""
         steps = self.steps
-        if steps.first == NULL:
-            self._note_first(opened)
-        steps.starter(opened.enter)
+        if steps.waits:
+            if steps.first == NULL:
+                self._note_first(opened)
+            steps.starter(opened.enter)
 
     def fetch_entered(self, thread: Thread, opened: Open, loader: Any, items: Values) -> None:
         """A batch is asked for, which begins an iteration unless there is none left."""

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
 
-from traincheck.collect.calls import After, Before, Open, Thread, Watch
+from traincheck.collect.calls import Open, Thread, Watch
 from traincheck.collect.finder import Finder
 from traincheck.collect.functional import Functional
 from traincheck.collect.functions import with_subclasses
@@ -92,7 +92,7 @@ class Targets:
                 self.monitor.apis.overridden(cls, base, method)
 
     def _watch(self, base: type, method: str) -> Watch:
-        monitor = self.monitor
+        monitor, gradients = self.monitor, self.monitor.gradients
         key = (base, method)
         if key == (Optimizer, "step"):
             return Watch(
@@ -104,7 +104,12 @@ class Targets:
                 begins=True,
             )
         if method == "zero_grad":
-            return Watch(before=self._clearing, after=self._grads_after(ZERO_GRAD), begins=True, frequent=True)
+            return Watch(
+                before=gradients.before(ZERO_GRAD, monitor.starter),
+                after=gradients.after(ZERO_GRAD),
+                begins=True,
+                frequent=True,
+            )
         if key == (Module, "load_state_dict"):
             return self.saving.of_load_state_dict(self._sweep_all)
         if key == (Module, "state_dict"):
@@ -129,6 +134,7 @@ class Targets:
         return Watch()
 
     def _install_autograd(self) -> None:
+        gradients = self.monitor.gradients
         autocast = torch.amp.autocast_mode.autocast
         for method in (autocast.__enter__, autocast.__exit__):
             self.watcher.notice(method, lambda _: self.monitor.autocast_changed(), after=True)
@@ -139,8 +145,8 @@ class Targets:
             torch.autograd.backward,
             "torch.autograd.backward",
             Watch(
-                before=self._backward_entered,
-                after=self._grads_after(BACKWARD),
+                before=gradients.before(BACKWARD, self._backward_entered),
+                after=gradients.after(BACKWARD),
                 always=self._backward_left,
                 frequent=True,
                 counts=True,
@@ -149,9 +155,7 @@ class Targets:
         for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_"):
             function = getattr(torch.nn.utils, name, None)
             if isinstance(function, FunctionType):
-                watch = Watch(
-                    before=self._grads_before(CLIP), after=self._grads_after(CLIP), group="clip", frequent=True
-                )
+                watch = Watch(before=gradients.before(CLIP), after=gradients.after(CLIP), group="clip", frequent=True)
                 self.watcher.function(function, f"torch.nn.utils.{name}", watch)
 
     def _install_modules(self) -> None:
@@ -184,8 +188,8 @@ class Targets:
                 counts=True,
             ),
         )
-        unscale = Watch(before=self._grads_before(UNSCALE), after=self._grads_after(UNSCALE), frequent=True)
-        self.watcher.method(scaler.unscale_, "unscale_", unscale)
+        before, after = monitor.gradients.before(UNSCALE), monitor.gradients.after(UNSCALE)
+        self.watcher.method(scaler.unscale_, "unscale_", Watch(before=before, after=after, frequent=True))
         for method in ("update", "scale"):
             self.watcher.method(getattr(scaler, method), method, Watch())
 
@@ -219,36 +223,9 @@ class Targets:
     def _backward_entered(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.monitor.changes.backward_entered()
         self.monitor.starter(thread, opened, receiver, items)
-        if self.monitor.full_gate.open:
-            self.monitor.gradients.before(BACKWARD, opened.parent)
 
     def _backward_left(self, thread: Thread, opened: Open, receiver: Any) -> None:
         self.monitor.changes.backward_left()
-
-    def _clearing(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-        self.monitor.starter(thread, opened, receiver, items)
-        if self.monitor.full_gate.open:
-            self.monitor.gradients.before(ZERO_GRAD, opened.parent)
-
-    def _grads_before(self, kind: str) -> Before:
-        """Prepare for what a call of some kind does to gradients."""
-        gate, before = self.monitor.full_gate, self.monitor.gradients.before
-
-        def entered(thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-            if gate.open:
-                before(kind, opened.parent)
-
-        return entered
-
-    def _grads_after(self, kind: str) -> After:
-        """See what it has done to them."""
-        gate, after = self.monitor.full_gate, self.monitor.gradients.after
-
-        def left(thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
-            if gate.open:
-                after(kind, opened.enter)
-
-        return left
 
     def _sweep_all(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
         if self.monitor.full_gate.open:
