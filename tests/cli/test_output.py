@@ -11,7 +11,7 @@ from tests.cli.conftest import Shell
 from tests.collect.running import environment
 from traincheck.files import write_whole
 
-TRAINCHECK = [sys.executable, "-c", "from traincheck.cli import main; main()"]
+TRAINCHECK = [sys.executable, "-m", "traincheck"]
 
 
 def test_a_reader_that_goes_away_is_no_violation() -> None:

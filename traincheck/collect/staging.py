@@ -80,6 +80,7 @@ class _Run(NamedTuple):
     end: int
     start: int
     views: list[torch.Tensor]
+    gaps: list[torch.Tensor]  # up to the next block, behind those that do not end with one
     blocks: _Blocks  # as for a layout, with entries counted from the first of these
     sizes: list[int]  # in bytes
 
@@ -153,7 +154,7 @@ class Staging:
     def _make_room(self, size: int) -> None:
         self._begin()
         with torch.inference_mode(False):
-            self._words = torch.zeros((size // BLOCK, WORDS), dtype=torch.int64, device=self._device)
+            self._words = torch.empty((size // BLOCK, WORDS), dtype=torch.int64, device=self._device)
         self._full, self._earlier = False, []
         self._plans: dict[tuple[Any, ...], list[_Run]] = {}
         self._layouts: dict[tuple[int, ...], tuple[list[_Run], Layout]] = {}
@@ -165,7 +166,8 @@ class Staging:
         """See to it that there are zeros behind what a run copies: it leaves them where it was the last time."""
         place = len(self._runs)
         if place >= len(self._earlier) or self._earlier[place] is not run:
-            self._words[run.start :].zero_()
+            if run.gaps:
+                torch._foreach_zero_(run.gaps)
             del self._earlier[place:]
 
     def _plan(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...]) -> list[_Run]:
@@ -203,15 +205,18 @@ class Staging:
     ) -> _Run:
         flat, each = self._words.view(self._carrier).view(-1), BLOCK // self._dtype.itemsize
         ends = start + np.cumsum(counts, dtype=np.int64)
-        views, rows = [], [np.empty((0, 3), np.int64)]
+        views, gaps, rows = [], [], [np.empty((0, 3), np.int64)]
         each_of = zip(shapes, counts, numbers, ends.tolist(), strict=True)
         for entry, (shape, count, number, end) in enumerate(each_of):
             first = (end - count) * each
-            views.append(flat[first : first + shape.numel()].view(shape))
+            last = first + shape.numel()
+            views.append(flat[first:last].view(shape))
+            if last < end * each:
+                gaps.append(flat[last : end * each])
             within = np.arange(count)
             rows.append(np.stack([np.full(count, entry), number + within, shape.numel() - within * each], 1))
         sizes = [shape.numel() * self._dtype.itemsize for shape in shapes]
-        return _Run(begin, begin + len(shapes), start, views, np.concatenate(rows), sizes)
+        return _Run(begin, begin + len(shapes), start, views, gaps, np.concatenate(rows), sizes)
 
     def _layout(self) -> Layout:
         key = tuple(map(id, self._runs))
