@@ -1,5 +1,6 @@
 """Watches how data reaches the training: loaders, samplers, and the processes that load for them."""
 
+from functools import cache
 from typing import Any
 
 from torch.utils.data._utils import fetch, worker
@@ -21,10 +22,12 @@ _FETCH = "torch.utils.data.dataloader.DataLoader.fetch"
 def install_loading(monitor: Monitor, watcher: Watcher) -> None:
     """Watch batches as the training gets them, and in loading processes as they are made."""
 
+    api = cache(lambda: monitor.apis.function(_NEXT, _PLACE))  # not before the first: who loads nothing has none
+
     def of_iterator(args: tuple[Any, ...]) -> tuple[Api, Any, tuple[Any, ...]]:
         iterator = args[0]
         loader = monitor.loaders.get(iterator, iterator)
-        return monitor.apis.function(_NEXT, _PLACE), loader, (iterator._num_yielded,)
+        return api(), loader, (iterator._num_yielded,)
 
     watch = Watch(
         before=monitor.fetch_entered,

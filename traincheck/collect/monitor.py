@@ -129,8 +129,9 @@ class Monitor:
 
     def fetch_left(self, thread: Thread, opened: Open, loader: Any) -> None:
         """A batch has come or not."""
-        self.steps.fetch_ended(opened.enter)
-        if not self.sampling.everything:
+        if self.steps.asked is not None:
+            self.steps.fetch_ended(opened.enter)
+        if self.sampling.foreseen is not None:
             self.sampling.forget()
 
     def _note_first(self, opened: Open) -> None:

@@ -30,8 +30,8 @@ class Governor:
     _MOST = 1 << 14
     _RECENT = 15
     _ENOUGH = 3
-    _SAFETY = 0.6
-    """Share of the budget that is given to recording: counting the other steps is not free either."""
+    _SAFETY = 0.4
+    """Share of the budget that is given to recording: to follow the other steps is not free either."""
 
     def __init__(self, budget: float, clock: Callable[[], float] = time.perf_counter) -> None:
         self._budget = budget * self._SAFETY
@@ -83,7 +83,7 @@ class Sampling:
         self._full = full
         self._every = every
         self._warmup = warmup
-        self._foreseen: tuple[bool, bool] | None = None
+        self.foreseen: tuple[bool, bool] | None = None
         """Whether the gate was open before a step that may begin, and whether that step is wanted."""
         self.governor = governor
         self.everything = every == 1 and governor is None
@@ -96,17 +96,17 @@ class Sampling:
 
         Not to be told, as `begin` and `forget` are not, where `everything` is recorded.
         """
-        if self._foreseen is not None:
+        if self.foreseen is not None:
             return False
         was, wanted = self._full.open, self._wants(step)
-        self._foreseen = was, wanted
+        self.foreseen = was, wanted
         self._full.open = was or wanted
         return wanted and not was
 
     def forget(self) -> None:
         """What was foreseen has not come."""
-        if self._foreseen is not None:
-            (self._full.open, _), self._foreseen = self._foreseen, None
+        if self.foreseen is not None:
+            (self._full.open, _), self.foreseen = self.foreseen, None
 
     def begin(self, step: int, at_once: bool) -> bool:
         """Step `step` has begun; `at_once` says that its first event is the one at hand, not an earlier one.
@@ -114,9 +114,10 @@ class Sampling:
         A step that is noticed late is in full only if the gate was open already, so it is opened a step early.
         Whether the gate opens now.
         """
-        foreseen = self._foreseen
+        foreseen = self.foreseen
         now = self._full.open
-        self.forget()
+        if foreseen is not None:
+            self.forget()
         was = self._full.open
         if self.governor is not None:
             self.governor.ended(was)

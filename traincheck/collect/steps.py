@@ -14,9 +14,9 @@ class StepTracker:
     """Decides boundaries for one process; `mark(seq, step, at_once)` is told that `step` begins at event `seq`.
 
     `at_once` says that this event is the one at hand, not an earlier one. `optimizers` are those that are alive, and
-    `now` numbers moments. `first` is the first event that begins an iteration, and `turned` the moment at which the
-    last optimizer step before the latest step was left. Unless it `waits`, an event that begins an iteration, or a
-    batch that is asked for, changes nothing.
+    `now` numbers moments. `first` is the first event that begins an iteration, `asked` the one that asked for a batch
+    which has not come, and `turned` the moment at which the last optimizer step before the latest step was left.
+    Unless it `waits`, an event that begins an iteration, or a batch that is asked for, changes nothing.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class StepTracker:
         self.first = NULL
         self._round: set[int] = set()
         self._candidate: int | None = None
-        self._fetch: int | None = None
+        self.asked: int | None = None
         self._depth = 0
         self._told = False
         self.step = 0
@@ -52,7 +52,7 @@ class StepTracker:
         if self.first == NULL:
             self.first = seq
         self.waits = False
-        if self._told or self._depth or not self._round or self._candidate is not None or self._fetch is not None:
+        if self._told or self._depth or not self._round or self._candidate is not None or self.asked is not None:
             return
         if self._round.issuperset(self._optimizers):  # every one has stepped
             self._begin(seq, True)
@@ -63,8 +63,8 @@ class StepTracker:
         """A batch is asked for at `seq`, which begins an iteration if one comes."""
         if self.first == NULL:
             self.first = seq
-        if self._fetch is None:
-            self._fetch = seq
+        if self.asked is None:
+            self.asked = seq
 
     @property
     def would_begin(self) -> bool:
@@ -74,14 +74,14 @@ class StepTracker:
 
     def fetched(self, seq: int) -> None:
         """The batch that was asked for at `seq` has come."""
-        if self._fetch == seq:
-            self._fetch = None
+        if self.asked == seq:
+            self.asked = None
         self.starter(seq)
 
     def fetch_ended(self, seq: int) -> None:
         """Whether it has come or not, what was asked for at `seq` is no longer waited for."""
-        if self._fetch == seq:
-            self._fetch = None
+        if self.asked == seq:
+            self.asked = None
             self.waits = True
 
     def enter_optimizer(self, optimizer: int) -> None:
