@@ -83,6 +83,7 @@ def test_it_is_said_within_which_calls_changes_of_gradients_are_asked_for(tmp_pa
         ('update(U, V, attr: "grad"), does(C, "backward"), not contains(C, U)', "*"),
         ('does(C, "clip"), count { U : contains(C, U), update(U, attr: "grad") } > 3', "clip_grad_norm_"),
         ('does(C, "backward"), contains(C, U), update(U, V, attr: "data")', ""),
+        ('touches(C), not does(C, "backward")', "*"),
     ],
 )
 def test_only_what_must_be_within_a_call_is_asked_for_within_it(formulas: str, within: str, tmp_path: Path) -> None:
@@ -90,6 +91,7 @@ def test_only_what_must_be_within_a_call_is_asked_for_within_it(formulas: str, w
     never, _, expect = formulas.partition(" expect ")
     within_what = "step S" if "step: S" in never else "C"
     body = f"when {never}\n  expect {expect}\n  within {within_what}" if expect else f"never {never}"
-    file.write_text(f'rule some\n  "a law"\n  {body}\n')
+    define = 'define touches(C) :- contains(C, U), update(U, attr: "grad").' if "touches" in never else ""
+    file.write_text(f'{define}\nrule some\n  "a law"\n  {body}\n')
     apis = needs_for([str(file)]).gradients
     assert within in {api.rpartition(".")[2] for api in apis} if within else apis == ()

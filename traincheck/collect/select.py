@@ -85,8 +85,8 @@ class _Scan:
         """Note what a law reads when the variables in `values` have those values."""
         atoms = list(_atoms((*law.when, *law.expect)))
         self._together(atoms, values, {})
-        self._changes(law.when, law.when, values, {})
-        self._changes(law.expect, (*law.when, *law.expect), values, {})
+        self._changes(law.when, law.when, values)
+        self._changes(law.expect, (*law.when, *law.expect), values)
         if self._free_calls(atoms, values):
             self.apis.update(EVERYTHING)
 
@@ -124,12 +124,10 @@ class _Scan:
         for atom in atoms:
             self._atom(atom, values, limits)
 
-    def _changes(
-        self, asked: Sequence[Formula], given: Sequence[Formula], values: Mapping[str, object], known: _Limits
-    ) -> None:
-        """Note within which calls changes of gradients are `asked` for where `given` holds, beside what is `known`."""
+    def _changes(self, asked: Sequence[Formula], given: Sequence[Formula], values: Mapping[str, object]) -> None:
+        """Note within which calls changes of gradients are `asked` for where `given` holds."""
         held = [formula for formula in given if isinstance(formula, Atom)]
-        limits = {**self._limits(held, values), **known}
+        limits = self._limits(held, values)
         for formula in asked:
             match formula:
                 case Atom(relation="update") | Not(atom=Atom(relation="update")):
@@ -140,7 +138,7 @@ class _Scan:
                         if any(_speaks_of(atom, column) for column in _CLASSES):
                             self.classes.update(apis)
                 case CountOf(body=body):
-                    self._changes(body, (*given, *body), values, known)
+                    self._changes(body, (*given, *body), values)
                 case _:
                     pass
 
@@ -162,7 +160,7 @@ class _Scan:
                     names = [term.text if isinstance(term, Name) else "" for term in define.head.positional]
                     inherited = {name: apis for name, apis in zip(names, passed, strict=True) if name and apis}
                     self._together(list(_atoms(define.body)), bound, inherited)
-                    self._changes(define.body, define.body, bound, inherited)
+                    self._changes(define.body, define.body, bound)
 
     def _named(self, sort: str, value: object) -> Sequence[str]:
         """The APIs that a constant of some sort stands for."""
