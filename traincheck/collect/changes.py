@@ -57,7 +57,8 @@ class _Sweep(NamedTuple):
 
 
 READ, GLANCED, PASSED = range(3)
-"""What is known of gradients: all, whether the last sweep found new ones, or not even that."""
+"""What is known of gradients: all; only which were new at the last sweep; not even that, as something that is not asked
+about may have changed some since."""
 _SWEEPS = "data", "grads", "some"
 """Methods of what does sweeps in C."""
 
@@ -100,6 +101,7 @@ class Changes:
         self._mirrored: set[str] = set()
         self._unfit: set[str] = set()
         self.seen = READ
+        """How much is known of gradients: READ, GLANCED or PASSED."""
         self.write: Callable[[], None] = self._replay.run
         """Lets what was noted become rows."""
 

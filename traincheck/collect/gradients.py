@@ -16,7 +16,7 @@ BACKWARD = "backward"
 CLIP = "clip"
 UNSCALE = "unscale_"
 ZERO_GRAD = "zero_grad"
-"""What changes gradients and is followed: other changes of them are between two of these."""
+"""Kinds of calls that change gradients; what changes them elsewhere is found by the next sweep."""
 
 _APIS = {
     BACKWARD: ("torch.*.backward", "accelerate.accelerator.Accelerator.backward"),

@@ -116,8 +116,7 @@ class Sampling:
         """
         foreseen = self.foreseen
         now = self._full.open
-        if foreseen is not None:
-            self.forget()
+        self.forget()
         was = self._full.open
         if self.governor is not None:
             self.governor.ended(was)
