@@ -29,6 +29,7 @@ import torch
 from traincheck.cli.collect import needs_for
 from traincheck.collect.install import own_monitor
 from traincheck.collect.needs import Needs
+from traincheck.collect.sampling import ALL, NOTHING
 from traincheck.collect.settings import Settings
 from traincheck.trace.place import prepare_output
 
@@ -53,7 +54,8 @@ class Alternation:
             return
         if place == 0:
             self._open = not self._open
-            self.monitor.steps_gate.open = self.monitor.full_gate.open = self._open
+            self.monitor.steps_gate.open = self._open
+            self.monitor.sampling.set(ALL if self._open else NOTHING)
             if self._open:
                 self.monitor.changes.forget()
         elif place == SETTLING:

@@ -25,7 +25,7 @@ def test_recording_takes_less_than_its_share(plain: float, extra: float, writing
     governor = Governor(budget, lambda: clock)
     spent, recorded = 0.0, 0
     for step in range(STEPS):
-        full = step % governor.interval() == 0
+        full = step % governor.interval == 0
         clock += plain * (1 + extra * full)
         if full:
             governor.wrote(plain * writing)

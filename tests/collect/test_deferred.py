@@ -154,7 +154,7 @@ class Watched:
     def __init__(self) -> None:
         self.buffers = Buffers()
         variables = Variables(self.buffers, Objects(self.buffers), Modules())
-        self.changes = Changes(self.buffers, variables, Needs())
+        self.changes = Changes(self.buffers, variables, Needs(), {})
         self.table, self.layer = variables.table, torch.nn.Linear(3, 2, bias=False)
         self.table.data.deferred = self.table.grad.deferred = True
         self.changes._compiled = None  # which finds that it cannot read what is on a GPU

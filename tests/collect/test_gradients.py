@@ -164,7 +164,7 @@ _FROM = {"all": 0, "end": -1}
 def test_a_brief_sweep_misses_no_change_and_takes_one_gradient_for_changed_once_at_most(events: list[str]) -> None:
     buffers = Buffers()
     variables = Variables(buffers, Objects(buffers), Modules())
-    changes = Changes(buffers, variables, Needs())
+    changes = Changes(buffers, variables, Needs(), {})
     parameter = torch.nn.Parameter(torch.ones(5_000))
     model = torch.nn.Module()
     model.weight = parameter

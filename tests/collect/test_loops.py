@@ -221,3 +221,57 @@ def test_each_recorded_step_has_the_batch_that_begins_it(tmp_path: Path, options
     assert set(changed) == set(recorded)
     ends = {row["step"] for row in fetched if row["outcome"] == "exhausted"}
     assert {2, 5, 8} & set(recorded) <= ends <= {2, 5, 8}
+
+
+LONG = {
+    "plain": """
+model = Net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(48):
+    optimizer.zero_grad()
+    loss_of(model).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+""",
+    "epochs": EPOCHS.replace("range(3)", "range(16)"),
+    "two optimizers": """
+one, two = Net(), Net()
+first, second = torch.optim.Adam(one.parameters()), torch.optim.Adam(two.parameters())
+for _ in range(48):
+    for model, optimizer in ((one, first), (two, second)):
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+""",
+    "a critic that steps more often": """
+one, two = Net(), Net()
+first, second = torch.optim.Adam(one.parameters()), torch.optim.Adam(two.parameters())
+for _ in range(16):
+    for model, optimizer in ((one, first), (one, first), (one, first), (two, second)):
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+""",
+    "two steps in a row": """
+model = Net()
+optimizer = torch.optim.Adam(model.parameters())
+for _ in range(48):
+    optimizer.zero_grad()
+    loss_of(model).backward()
+    optimizer.step()
+    optimizer.step()
+""",
+}
+
+
+@pytest.mark.parametrize("shape", LONG)
+def test_a_recorded_step_is_that_step_of_a_run_that_leaves_none_out(tmp_path: Path, shape: str) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = collect(tmp_path / "whole", LONG[shape])
+    some = collect(tmp_path, LONG[shape], options=["--every", "5", "--warmup", "3"])
+    assert len(rows(some, "step")) == len(rows(whole, "step")) == 48
+    windows = [(row["first_step"], row["last_step"]) for row in rows(some, "window")]
+    recorded = [step for first, last in windows for step in range(first, last + 1)]
+    assert recorded == [0, 1, 2, *range(5, 48, 5)]
+    expected, found = apis_by_step(whole), apis_by_step(some)
+    assert {step: found[step] for step in recorded} == {step: expected[step] for step in recorded}

@@ -245,7 +245,7 @@ class Watching:
         self._buffers = Buffers()
         self._variables = Variables(self._buffers, Objects(self._buffers), Modules())
         needs = Needs(updates=("*",), states=("*",), points=("*",), ranges=ranged)
-        self._changes = changes.Changes(self._buffers, self._variables, needs)
+        self._changes = changes.Changes(self._buffers, self._variables, needs, {})
         if not native:
             self._changes._direct, self._changes._compiled = {}, None
         for column in (self._variables.table.data, self._variables.table.grad):

@@ -1,5 +1,8 @@
 """Where steps begin, for the shapes that training loops have."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from traincheck.collect.steps import StepTracker
 
 Event = tuple[str, int]
@@ -12,7 +15,7 @@ def boundaries(events: list[str], optimizers: set[int]) -> list[int]:
     for position, event in enumerate(events):
         word, _, which = event.partition(" ")
         if word == "step":
-            tracker.enter_optimizer(int(which or 1))
+            tracker.enter_optimizer(position, int(which or 1))
             tracker.leave_optimizer()
         elif word in ("next", "end"):
             tracker.fetch(position)
@@ -77,7 +80,7 @@ def test_what_a_dataset_computes_is_inside_the_fetch() -> None:
         tracker.fetch(position)
         tracker.starter(position + 1)
         tracker.fetched(position)
-        tracker.enter_optimizer(1)
+        tracker.enter_optimizer(position + 5, 1)
         tracker.leave_optimizer()
     assert marks == [10]
 
@@ -96,8 +99,40 @@ def test_what_a_closure_does_is_inside_the_step() -> None:
     tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), {1}, lambda: 0)
     for position in (0, 10):
         tracker.starter(position)
-        tracker.enter_optimizer(1)
+        tracker.enter_optimizer(position + 5, 1)
         for inner in range(1, 5):
             tracker.starter(position + inner)
         tracker.leave_optimizer()
     assert marks == [10]
+
+
+@given(
+    starters=st.lists(st.sampled_from(["next", "zero", "forward", "backward"]), min_size=1, max_size=4),
+    optimizers=st.permutations([1, 2, 3]).flatmap(lambda order: st.sampled_from([order[:1], order[:2], order])),
+    counted=st.lists(st.booleans(), min_size=12, max_size=12),
+)
+def test_who_only_counts_steps_gets_the_same_numbers(
+    starters: list[str], optimizers: list[int], counted: list[bool]
+) -> None:
+    one = [*starters, *[f"step {optimizer}" for optimizer in optimizers]]
+    plain, sometimes = numbers(one * 12, [False] * 13), numbers(one * 12, [False, *counted])
+    assert plain == sometimes
+    assert max(plain) == 11
+
+
+def numbers(events: list[str], counted: list[bool]) -> list[int]:
+    """The step of each optimizer step; from the beginning of some steps on steps are only counted."""
+
+    def begun(seq: int, step: int, at_once: bool) -> None:
+        tracker.counting = counted[step]
+
+    tracker = StepTracker(begun, {int(event[5:]) for event in events if event[:4] == "step"}, lambda: 0)
+    found: list[int] = []
+    for position, event in enumerate(events):
+        if event[:4] == "step":
+            tracker.enter_optimizer(position, int(event[5:]))
+            found.append(tracker.step)
+            tracker.leave_optimizer()
+        elif tracker.waits:
+            tracker.starter(position)
+    return found

@@ -3,7 +3,9 @@
 import inspect
 from typing import Any
 
-from traincheck.collect.trampoline import clone, swap
+import pytest
+
+from traincheck.collect.trampoline import clone, trampoline
 
 
 def made(unit: int) -> Any:
@@ -14,7 +16,8 @@ def made(unit: int) -> Any:
     return power
 
 
-def test_a_function_of_every_kind_of_parameter() -> None:
+@pytest.mark.parametrize("compiling", [False, True])
+def test_a_function_of_every_kind_of_parameter(compiling: bool) -> None:
     function = made(10)
     calls = []
 
@@ -23,7 +26,8 @@ def test_a_function_of_every_kind_of_parameter() -> None:
         return original(*args, **kwargs)
 
     plain, original = made(10), clone(function)
-    old = swap(function, record, original)
+    old = function.__code__
+    function.__code__ = trampoline(function, old, record, original, compiling)
     for args, kwargs in [((3,), {}), ((3, 1, 7, 8), {"scale": 2, "other": 5}), ((2,), {"exponent": 5})]:
         assert function(*args, **kwargs) == plain(*args, **kwargs)
     assert calls[0] == ((3, 2), {"scale": 1})
@@ -35,13 +39,14 @@ def test_a_function_of_every_kind_of_parameter() -> None:
     assert len(calls) == 3
 
 
-def test_code_that_is_pickled_by_value_leaves_the_recorder_behind() -> None:
+@pytest.mark.parametrize("compiling", [False, True])
+def test_code_that_is_pickled_by_value_leaves_the_recorder_behind(compiling: bool) -> None:
     function = made(1)
 
     def record(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("there is nothing to record elsewhere")
 
-    swap(function, record, clone(function))
+    function.__code__ = trampoline(function, function.__code__, record, clone(function), compiling)
     (sent,) = [const for const in function.__code__.co_consts if callable(const)]
     call, arguments = sent.__reduce_ex__(4)
     assert call(*arguments)(3) == (9, (), {})

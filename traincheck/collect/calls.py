@@ -14,6 +14,7 @@ from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
 from traincheck.collect.sampling import Gate
 from traincheck.collect.sites import Sites, frame_above
+from traincheck.collect.steps import StepTracker
 from traincheck.collect.summaries import Summaries, qualified
 from traincheck.trace.layout import LINK_RESULT
 
@@ -62,7 +63,7 @@ class Thread:
 
 Before = Callable[[Thread, Open, Any, Values], None]
 After = Callable[[Thread, Open, Any, Any], None]
-Always = Callable[[Thread, Open, Any], None]
+Always = Callable[[Thread, Open, Any, bool], None]
 Identify = Callable[[Values], tuple[Api, Any, Values]]
 """From a call's positional arguments: its API, its receiver, and the arguments without the receiver."""
 
@@ -71,16 +72,18 @@ class Watch:
     """One watched function: how its calls are named, and what else happens within them.
 
     `before` and `after` see the thread, the call, its receiver and its arguments or its result; `always` runs
-    when the call ends in whatever way. A call directly inside another of the same `group` is not recorded.
-    A `structural` watch is recorded whatever is asked for: steps and variables are found through it; of forwards
-    only the outermost are. Calls of a `frequent` one are not written in steps that are left out. The first call of a
-    watch that `begins` something ends the stage init. `linked` says whether the tensors that a call is given and
-    returns are linked to it; unless it is said, those of outermost calls are.
+    when the call ends in whatever way, and sees whether it returned. A call directly inside another of the same `group`
+    is not recorded. A `structural` watch is recorded whatever is asked for: steps and variables are found by it; of
+    forwards only the outermost are. Calls of a `frequent` one are not written in steps that are left out, and `after`
+    is not told of them; nobody is told anything of them where no step may begin, unless the watch `counts`, and they
+    are no open calls there unless it does or they are to be `open_always`. The first call of a watch that `begins`
+    something ends the stage init. `linked` says whether the tensors that a call is given and returns are linked to it;
+    unless it is said, those of outermost calls are.
     """
 
     __slots__ = (
         "after", "always", "api", "before", "begins", "by_class", "counts", "forward", "frequent", "group", "hashed",
-        "identify", "linked", "structural", "told",
+        "identify", "linked", "open_always", "structural", "told",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +98,7 @@ class Watch:
         begins: bool = False,
         frequent: bool = False,
         counts: bool = False,
+        open_always: bool = False,
         linked: bool | None = None,
     ) -> None:
         self.api: Api | None = None
@@ -106,6 +110,7 @@ class Watch:
         self.begins = begins or forward
         self.frequent = frequent or forward
         self.counts = counts
+        self.open_always = counts or open_always
         self.told = after is not None or always is not None
         self.hashed = hashed
         self.linked = linked
@@ -125,7 +130,10 @@ class Calls:
         objects: Objects,
         needs: Needs,
         full: Gate,
+        steps: StepTracker,
+        threads: dict[int, Thread],
     ) -> None:
+        self._steps = steps
         self._buffers = buffers
         self._next_id = buffers.next_id
         self.contexts = contexts
@@ -137,7 +145,7 @@ class Calls:
         self._append = buffers.append("calls")
         self._pack = buffers.pack("calls")
         self._written: set[int] = set()
-        self.threads: dict[int, Thread] = {}
+        self.threads = threads
         self.started = False  # whether the first root forward or step has been seen
 
     def new_thread(self) -> Thread:
@@ -198,7 +206,7 @@ class Calls:
         if not full and watch.frequent:
             opened.site = opened.contexts = opened.args = NULL
             opened.passing = True
-            if watch.before is not None:
+            if watch.before is not None and (watch.counts or self._steps.waits):
                 self._tell(watch.before, thread, opened, receiver, args)
             if not self._full.open:
                 stack.append(opened)
@@ -238,10 +246,10 @@ class Calls:
         if watch.told and (watch.always is not None or not watch.forward or receiver._buffers):
             thread.busy = True
             try:
-                if watch.after is not None:
+                if watch.after is not None and not opened.passing:
                     watch.after(thread, opened, receiver, result)
                 if watch.always is not None:
-                    watch.always(thread, opened, receiver)
+                    watch.always(thread, opened, receiver, True)
             finally:
                 thread.busy = False
         results = NULL
@@ -256,7 +264,7 @@ class Calls:
     def leave_raised(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, error: BaseException) -> None:
         """Close a call that raised; running out of items is how an iterator ends, not an error."""
         if watch.always is not None:
-            watch.always(thread, opened, receiver)
+            watch.always(thread, opened, receiver, False)
         if isinstance(error, StopIteration) or opened.passing:
             self.close(thread, opened, NULL, EXHAUSTED)
             return

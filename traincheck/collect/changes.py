@@ -1,6 +1,6 @@
 """Sees what changed: compares fingerprints of data and gradients with those last taken, and notes what is new."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from threading import current_thread, get_ident
 from threading import enumerate as enumerate_threads
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ import torch
 
 from traincheck import values
 from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.calls import Thread
 from traincheck.collect.compiled import NATIVE
 from traincheck.collect.deferred import Deferred
 from traincheck.collect.fingerprint import (
@@ -56,6 +57,8 @@ class _Sweep(NamedTuple):
     later: bool = False
 
 
+BACKWARD_API = "torch.autograd.backward"
+"""The call within which gradients are computed."""
 READ, GLANCED, PASSED = range(3)
 """What is known of gradients: all; only which were new at the last sweep; not even that, as something that is not asked
 about may have changed some since."""
@@ -69,8 +72,10 @@ _Choice = tuple[Roster, Integers, Integers]
 class Changes:
     """Sweeps over the variables; every sweep attributes what it finds to one call."""
 
-    def __init__(self, buffers: Buffers, variables: Variables, needs: Needs) -> None:
+    def __init__(self, buffers: Buffers, variables: Variables, needs: Needs, threads: Mapping[int, Thread]) -> None:
+        """`threads` are those that have made calls, by their idents."""
         self._buffers = buffers
+        self._threads = threads
         self._table = variables.table
         names = buffers.names
         self._requires = names("requires_grad")
@@ -85,7 +90,6 @@ class Changes:
         self._watches_grad = self._grad.written or self._grad_states
         self._replay = Replay(buffers)
         self._trainer: int | None = None  # the thread that computes gradients
-        self._backwards: list[int] = []  # threads in which some are being computed
         self._chosen: dict[int, tuple[int, Collection[int], tuple[_Choice, _Choice]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
         self._compiled = self._sweeper()
@@ -161,8 +165,7 @@ class Changes:
         of each as that takes: then all of these are new to the next one. With `counted` only operations whose writes
         torch counts may have written to them since the last sweep.
         """
-        computing = self._backwards
-        if capturing() or (computing and computing != [get_ident()] and self._others_compute()):
+        if capturing() or (len(self._threads) > 1 and self._others_compute()):
             return
         with self._table.lock:
             if not self._watches_grad or (counted and self._compiled is not None and self._compiled.untouched()):
@@ -182,9 +185,11 @@ class Changes:
 
     def _others_compute(self) -> bool:
         """Whether another thread computes gradients."""
-        return any(thread != get_ident() for thread in self._backwards)
+        own = get_ident()
+        others = [thread for ident, thread in list(self._threads.items()) if ident != own]
+        return any(opened.api.name == BACKWARD_API for thread in others for opened in list(thread.stack))
 
-    def backward_entered(self) -> None:
+    def meet_trainer(self) -> None:
         """This thread is about to compute gradients.
 
         Raises RuntimeError when another thread of the script's does, too: its tensors may go while they are read.
@@ -194,12 +199,6 @@ class Changes:
             if any(other.ident == self._trainer for other in enumerate_threads()):
                 raise RuntimeError("two threads of this process train; values are followed where one does")
             self._trainer = thread
-        self._backwards.append(thread)
-
-    def backward_left(self) -> None:
-        """This thread has computed them, or failed to."""
-        if get_ident() in self._backwards:
-            self._backwards.remove(get_ident())
 
     def before_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the gradients that an optimizer is about to use: those it holds, and those that nobody holds."""

@@ -139,8 +139,9 @@ class Exchanges:
     def _begin(self, api: Api, operation: Operation, values: dict[str, Any]) -> Begun | None:
         try:
             exchange = self._exchange(api, operation, values)
-            if exchange is not None and operation.receives and self._monitor.steps_gate.open:
-                self._monitor.steps.starter(self._monitor.buffers.next_id())
+            steps = self._monitor.steps
+            if exchange is not None and operation.receives and self._monitor.steps_gate.open and steps.waits:
+                steps.starter(self._monitor.buffers.next_id())
             if exchange is None or not (api.wanted and self._monitor.full_gate.open):
                 return None
             values |= {"group": exchange.group, "op": _op_name(values.get("op"))}

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from traincheck.collect.calls import Watch
 from traincheck.collect.monitor import Monitor
+from traincheck.collect.sampling import ALL, NOTHING
 from traincheck.collect.watch import Watcher
 
 _FUNCTIONAL = "torch.nn.functional"
@@ -42,13 +43,17 @@ class Functional:
         for name, function in list(vars(torch.nn.init).items()):
             if isinstance(function, FunctionType) and name.endswith("_") and not name.startswith("_"):
                 self._watcher.function(function, f"torch.nn.init.{name}", Watch(group="torch.nn.init", linked=True))
-        self._watcher.notice(torch.compile, lambda _: self.remove())
+
+    def watch(self, level: int) -> None:
+        """From now on watch what `level` says."""
+        for name, (function, shim) in self._shims.items():
+            there, wanted = (function, shim) if level == ALL else (shim, function)
+            if getattr(F, name) is there:
+                setattr(F, name, wanted)
 
     def remove(self) -> None:
         """Put the C functions back; done before compiling too, which knows them and not their stand-ins."""
-        for name, (function, shim) in self._shims.items():
-            if getattr(F, name) is shim:
-                setattr(F, name, function)
+        self.watch(NOTHING)
         self._shims.clear()
 
 

@@ -31,7 +31,6 @@ def install_loading(monitor: Monitor, watcher: Watcher) -> None:
 
     watch = Watch(
         before=monitor.fetch_entered,
-        after=monitor.fetch_returned,
         always=monitor.fetch_left,
         hashed=True,
         frequent=True,

@@ -23,7 +23,7 @@ from traincheck.collect.holdings import Holdings, held_by
 from traincheck.collect.hyperparameters import Hyperparameters
 from traincheck.collect.moments import Moments
 from traincheck.collect.objects import Objects, Tensors
-from traincheck.collect.sampling import Gate, Governor, Sampling
+from traincheck.collect.sampling import COUNTING, NOTHING, Gate, Governor, Sampling
 from traincheck.collect.settings import RANK, WORLD, Settings
 from traincheck.collect.sites import Sites
 from traincheck.collect.steps import StepTracker
@@ -52,12 +52,15 @@ class Monitor:
         self.sites = Sites(self.buffers.names, settings.cwd)
         self.modules = Modules()
         self.variables = Variables(self.buffers, self.objects, self.modules)
-        self.changes = Changes(self.buffers, self.variables, self.needs)
+        self.steps = StepTracker(self._mark_step, self.variables.optimizers.keys(), self.buffers.next_id)
+        threads: dict[int, Thread] = {}
+        self.changes = Changes(self.buffers, self.variables, self.needs, threads)
         self.gradients = Gradients(self.changes, self.needs, self.full_gate)
         self.summaries = Summaries(self.buffers, self.tensors.token, self.changes)
         self.calls = Calls(
-            self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs, self.full_gate
-        )
+            self.buffers, self.contexts, self.summaries, self.sites, self.objects, self.needs, self.full_gate,
+            self.steps, threads,
+        )  # fmt: skip
         self.apis = Apis(self.buffers, self.needs, self.sites.is_user_file)
         self.sampling = Sampling(
             self.buffers,
@@ -65,19 +68,21 @@ class Monitor:
             settings.every,
             settings.warmup,
             Governor(settings.budget) if settings.budget else None,
+            self._watches,
         )
-        self.steps = StepTracker(self._mark_step, self.variables.optimizers.keys(), self.buffers.next_id)
         self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._holdings = Holdings()
         self.hyperparameters = Hyperparameters(self.buffers, self.objects, self.needs)
         self.moments = Moments(self.buffers, self.variables, self.needs)
         self._last_steps: dict[int, int] = {}  # the last step of each optimizer
         self._stepped = False  # whether an optimizer has: without one, values are looked at when a forward begins
-        self.step_ended: Callable[[], None] = lambda: None
+        self.step_ended: Callable[[], None] | None = None
         self.look: Callable[[], None] = lambda: None
         """Looks for functions to follow; called where a script has just imported or defined something, if ever."""
         self.turn: Callable[[], None] = lambda: None
         """Told that a step begins, or a batch in a process that loads data."""
+        self.watch: Callable[[int], None] = lambda level: None
+        """Told what is to be watched from now on, as Sampling has it."""
         self._lock = threading.Lock()
 
     def fail(self) -> None:
@@ -93,15 +98,22 @@ class Monitor:
     def close(self) -> None:
         """Record nothing from now on."""
         self.steps_gate.open = self.full_gate.open = False
+        self.watch(NOTHING)
 
     def _mark_step(self, seq: int, step: int, at_once: bool) -> None:
         mark = self._pack_mark
         self.changes.end_step(mark(seq, step, MARK_STEP), mark(self.steps.turned, step, MARK_LEFT))
-        self.turn()
-        self.look()
         if not self.sampling.everything and self.sampling.begin(step, at_once):
             self.changes.forget()
-        self.step_ended()
+        if self.full_gate.open:
+            self.turn()
+            self.look()
+        if self.step_ended is not None:
+            self.step_ended()
+
+    def _watches(self, level: int) -> None:
+        self.steps.counting = level == COUNTING
+        self.watch(level)
 
     # What follows is told by the targets; each is called within the call that it is about. What happens in every step
     # is told as a Watch tells it, as one more function in between costs as much as some of these.
@@ -119,17 +131,14 @@ class Monitor:
         steps, sampling = self.steps, self.sampling
         if steps.first == NULL:
             self._note_first(opened)
-        steps.fetch(opened.enter)
-        if not sampling.everything and steps.would_begin and sampling.foresee(steps.step + 1):
+        if steps.fetch(opened.enter) and not sampling.everything and sampling.foresee(steps.step + 1):
             self.changes.forget()
 
-    def fetch_returned(self, thread: Thread, opened: Open, loader: Any, batch: Any) -> None:
-        """A batch has come."""
-        self.steps.fetched(opened.enter)
-
-    def fetch_left(self, thread: Thread, opened: Open, loader: Any) -> None:
+    def fetch_left(self, thread: Thread, opened: Open, loader: Any, returned: bool) -> None:
         """A batch has come or not."""
-        if self.steps.asked is not None:
+        if returned:
+            self.steps.fetched(opened.enter)
+        else:
             self.steps.fetch_ended(opened.enter)
         if self.sampling.foreseen is not None:
             self.sampling.forget()
@@ -189,7 +198,7 @@ class Monitor:
         if holding is None or (moved and holding.tensors != held_by(optimizer)):
             self.optimizer_built(opened.parent, optimizer)
         self.calls.started = True
-        self.steps.enter_optimizer(opened.receiver)
+        self.steps.enter_optimizer(opened.enter, opened.receiver)
         if full:
             self._stepped = True
             self.changes.data(NULL)

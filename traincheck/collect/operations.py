@@ -45,10 +45,9 @@ class Operations:
             if record is not None:
                 table[function] = record
         if table:
-            self._mode = _Mode(table, self._watcher.original)
+            self._mode = _Mode(table, self._watcher.swaps.original)
             self._watcher.monitor.sites.ours(_Mode.__torch_function__.__code__)
             self._mode.__enter__()  # type: ignore[no-untyped-call]
-            self._watcher.notice(torch.compile, lambda _: self.remove())
 
     def remove(self) -> None:
         """Watch C functions no longer; done before compiling too, which would compile the mode."""

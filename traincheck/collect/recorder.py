@@ -46,7 +46,7 @@ class Recorders:
         """A recorder, with so many frames of ours between its own, if it has one, and its caller's."""
         monitor = self._monitor
         gate = monitor.steps_gate if watch.structural else monitor.full_gate
-        passed = watch.frequent and not watch.counts  # straight through, in steps that are left out
+        passed = watch.frequent and not watch.open_always  # straight through, in steps that are left out
         if self._state is None:
             return _in_python(monitor, original, watch, gate, passed, frames)
         found: Callable[..., Any] = NATIVE.Recorder(

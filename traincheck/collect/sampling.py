@@ -8,6 +8,9 @@ from collections.abc import Callable
 from traincheck.collect.buffers import Buffers
 from traincheck.trace.layout import MARK_FULL
 
+NOTHING, COUNTING, STEPS, ALL = range(4)
+"""What is watched: nothing; what steps are counted by, and what must not be missed; what they begin with; all."""
+
 
 class Gate:
     """Whether calls of some kind are recorded now."""
@@ -41,7 +44,8 @@ class Governor:
         self._begun: float | None = None
         self._recorded = 0
         self._written = 0.0
-        self._told = self._FIRST
+        self.interval = self._FIRST
+        """Of how many steps one may be recorded in full."""
         self._until = 0
 
     def wrote(self, seconds: float) -> None:
@@ -58,11 +62,7 @@ class Governor:
         self._until -= 1
         if full or self._until <= 0:  # in between, medians would cost more than they change
             self._until = self._RECENT
-            self._told = self._allowed()
-
-    def interval(self) -> int:
-        """Of how many steps one may be recorded in full."""
-        return self._told
+            self.interval = self._allowed()
 
     def _allowed(self) -> int:
         if min(len(self._full), len(self._light)) < self._ENOUGH:
@@ -76,15 +76,35 @@ class Governor:
 
 
 class Sampling:
-    """Opens and closes the gate `full` at step boundaries; what finds the boundaries is recorded in every step."""
+    """Says at step boundaries what is watched from there on; the gate `full` is open while that is ALL.
 
-    def __init__(self, buffers: Buffers, full: Gate, every: int, warmup: int, governor: Governor | None = None) -> None:
+    Steps are only counted where one that is left out comes before another. That is for loops in which boundaries are
+    seen at once, as it turned out: then it is early enough to look at what a step begins with when it is wanted.
+    """
+
+    _SURE = 8
+    """Boundaries in a row that were seen at once, before steps are only counted."""
+
+    def __init__(
+        self,
+        buffers: Buffers,
+        full: Gate,
+        every: int,
+        warmup: int,
+        governor: Governor | None,
+        watch: Callable[[int], None],
+    ) -> None:
+        """`watch` is told what is watched from now on when that changes."""
         self._buffers = buffers
         self._full = full
         self._every = every
         self._warmup = warmup
-        self.foreseen: tuple[bool, bool] | None = None
-        """Whether the gate was open before a step that may begin, and whether that step is wanted."""
+        self._watch = watch
+        self._level = ALL
+        self._at_once = 0  # boundaries in a row that were seen so
+        self._late = False  # whether one of the last was not
+        self.foreseen: tuple[int, bool] | None = None
+        """What was watched before a step that may begin, and whether that step is wanted."""
         self.governor = governor
         self.everything = every == 1 and governor is None
         """Whether no step is left out."""
@@ -98,36 +118,55 @@ class Sampling:
         """
         if self.foreseen is not None:
             return False
-        was, wanted = self._full.open, self._wants(step)
-        self.foreseen = was, wanted
-        self._full.open = was or wanted
-        return wanted and not was
+        level, wanted = self._level, self._wants(step)
+        self.foreseen = level, wanted
+        if not wanted or level == ALL:
+            return False
+        self.set(ALL)
+        return True
 
     def forget(self) -> None:
         """What was foreseen has not come."""
         if self.foreseen is not None:
-            (self._full.open, _), self.foreseen = self.foreseen, None
+            (level, _), self.foreseen = self.foreseen, None
+            self.set(level)
 
     def begin(self, step: int, at_once: bool) -> bool:
         """Step `step` has begun; `at_once` says that its first event is the one at hand, not an earlier one.
 
-        A step that is noticed late is in full only if the gate was open already, so it is opened a step early.
-        Whether the gate opens now.
+        A step that is noticed late is in full only if the gate was open already, so in loops that have such steps it is
+        opened a step early. Whether the gate opens now.
         """
-        foreseen = self.foreseen
-        now = self._full.open
-        self.forget()
-        was = self._full.open
+        foreseen, self.foreseen = self.foreseen, None
+        before = self._level
+        level = before if foreseen is None else foreseen[0]
         if self.governor is not None:
-            self.governor.ended(was)
+            self.governor.ended(level == ALL)
         wanted = self._wants(step) if foreseen is None else foreseen[1]
-        if wanted and (at_once or was):
+        soon = self._wants(step + 1)
+        if level == COUNTING:
+            self.set(STEPS if soon else COUNTING)
+            return False
+        self._at_once = self._at_once + 1 if at_once else 0
+        self._late = not at_once or (self._late and self._at_once < self._SURE)
+        wanted = wanted and (at_once or level == ALL)
+        if wanted:
             self._mark(step)
-        self._full.open = wanted or (not at_once and self._wants(step + 1))
-        return self._full.open and not now
+        if wanted or (soon and self._late):
+            self.set(ALL)
+        else:
+            self.set(STEPS if soon or self._at_once < self._SURE else COUNTING)
+        return before != ALL == self._level
+
+    def set(self, level: int) -> None:
+        """From now on watch what `level` says."""
+        if self._level != level:
+            self._level = level
+            self._full.open = level == ALL
+            self._watch(level)
 
     def _wants(self, step: int) -> bool:
-        interval = self._every if self.governor is None else max(self._every, self.governor.interval())
+        interval = self._every if self.governor is None else max(self._every, self.governor.interval)
         return step < self._warmup or step % interval == 0
 
     def _mark(self, step: int) -> None:

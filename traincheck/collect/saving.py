@@ -53,7 +53,7 @@ class Saving:
             also(thread, opened, module, result)
             self._loaded(opened, module)
 
-        def always(thread: Thread, opened: Open, module: Any) -> None:
+        def always(thread: Thread, opened: Open, module: Any, returned: bool) -> None:
             self._given.pop(opened.enter, None)
 
         return Watch(before=self._loads, after=after, always=always, group="Module.load_state_dict")

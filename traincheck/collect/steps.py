@@ -3,6 +3,8 @@
 A round is the set of optimizers that have stepped since the step began. A step ends when an optimizer that is
 in the round steps again; it ended where the loop turned, at the first event after the round's last optimizer
 step that begins an iteration (a starter). That is known only later, so boundaries are marks, not columns.
+
+Where nobody needs to know more than how many steps there are, that can be told from the optimizers alone.
 """
 
 from collections.abc import Callable, Collection
@@ -16,7 +18,8 @@ class StepTracker:
     `at_once` says that this event is the one at hand, not an earlier one. `optimizers` are those that are alive, and
     `now` numbers moments. `first` is the first event that begins an iteration, `asked` the one that asked for a batch
     which has not come, and `turned` the moment at which the last optimizer step before the latest step was left.
-    Unless it `waits`, an event that begins an iteration, or a batch that is asked for, changes nothing.
+    Unless it `waits`, an event that begins an iteration, or a batch that is asked for, changes nothing. While it is
+    `counting` it does not wait: a step has as many optimizer steps as the last one before, and begins with the first.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class StepTracker:
         self.turned = 0
         self.waits = True
         self.first = NULL
+        self.counting = False
+        self._entered, self._usual = 0, 0  # optimizer steps in this step, and in the last that was found out about
         self._round: set[int] = set()
         self._candidate: int | None = None
         self.asked: int | None = None
@@ -59,16 +64,12 @@ class StepTracker:
         else:
             self._candidate = seq
 
-    def fetch(self, seq: int) -> None:
-        """A batch is asked for at `seq`, which begins an iteration if one comes."""
+    def fetch(self, seq: int) -> bool:
+        """A batch is asked for at `seq`, which begins an iteration if one comes; whether it begins a step, then."""
         if self.first == NULL:
             self.first = seq
         if self.asked is None:
             self.asked = seq
-
-    @property
-    def would_begin(self) -> bool:
-        """Whether a step begins if the batch comes that is asked for."""
         waiting = not self._told and not self._depth and self._round and self._candidate is None
         return bool(waiting and self._round.issuperset(self._optimizers))
 
@@ -84,25 +85,33 @@ class StepTracker:
             self.asked = None
             self.waits = True
 
-    def enter_optimizer(self, optimizer: int) -> None:
-        """An optimizer's step (or a gradient scaler's, for it) is entered; nested ones do not count."""
+    def enter_optimizer(self, seq: int, optimizer: int) -> None:
+        """An optimizer's step (or a gradient scaler's, for it) is entered at `seq`; nested ones do not count."""
         self._depth += 1
         if self._depth > 1:
             return
-        if not self._told and optimizer in self._round and self._candidate is not None:
-            self._begin(self._candidate, False)
+        if not self._told:
+            if self.counting:
+                if self._entered >= self._usual:
+                    self._begin(seq, False)
+            elif optimizer in self._round and self._candidate is not None:
+                self._begin(self._candidate, False)
+        self._entered += 1
         self._round.add(optimizer)
 
-    def leave_optimizer(self) -> None:
-        """The step that `enter_optimizer` announced has returned or raised."""
+    def leave_optimizer(self, *_: object) -> None:
+        """The step that `enter_optimizer` announced has returned or raised; which call that was is known."""
         self._depth -= 1
         if self._depth == 0:
             self._candidate = None
-            self.waits = True
+            self.waits = not self.counting
             self._left = self._now()
 
     def _begin(self, seq: int, at_once: bool) -> None:
         self.step += 1
+        if not self.counting:
+            self._usual = self._entered
+        self._entered = 0
         self.turned = self._left
         self._round.clear()
         self._candidate = None

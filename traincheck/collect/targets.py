@@ -1,6 +1,6 @@
 """What is watched: the functions and methods of torch that training is made of."""
 
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -10,10 +10,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
 
 from traincheck.collect.calls import Open, Thread, Watch
+from traincheck.collect.changes import BACKWARD_API
 from traincheck.collect.finder import Finder
 from traincheck.collect.functional import Functional
 from traincheck.collect.functions import with_subclasses
 from traincheck.collect.gradients import BACKWARD, CLIP, UNSCALE, ZERO_GRAD
+from traincheck.collect.imports import when_imported
 from traincheck.collect.loading import install_loading
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.operations import Operations
@@ -24,6 +26,8 @@ from traincheck.collect.watch import Watcher
 _PASS_ON = ("accelerate.optimizer.AcceleratedOptimizer",)
 """Optimizers that only pass on what they are told, and not always: their own count as what they are."""
 _CONVERSIONS = ("to", "cpu", "cuda", "half", "float", "double", "bfloat16", "to_empty")
+_TRANSLATION = "torch._dynamo.symbolic_convert"
+"""Imported by whoever compiles, if not by an optimizer."""
 _STATE = ("state_dict", "load_state_dict")
 
 
@@ -62,11 +66,19 @@ class Targets:
         self._install_scaler()
         self._install_distributed()
         self.operations.install()
-        self.monitor.look, self.monitor.turn = self.finder.look, self.watcher.functions.turn
+        self.watcher.notice(torch.compile, lambda _: self._before_compiling())
+        when_imported(_TRANSLATION, self._notice_translation)
+        monitor = self.monitor
+        monitor.look, monitor.turn, monitor.watch = self.finder.look, self.watcher.functions.turn, self.watch
+
+    def watch(self, level: int) -> None:
+        """From now on watch what `level` says, as Sampling has them."""
+        self.watcher.swaps.watch(level)
+        self.functional.watch(level)
 
     def remove(self) -> None:
         """Take every recorder out again."""
-        self.watcher.remove()
+        self.watcher.swaps.remove()
         if self._distributed is not None:
             self._distributed.remove()
         self.functional.remove()
@@ -98,7 +110,7 @@ class Targets:
             return Watch(
                 before=monitor.step_entered,
                 after=monitor.step_left,
-                always=lambda thread, opened, optimizer: monitor.steps.leave_optimizer(),
+                always=monitor.steps.leave_optimizer,
                 frequent=True,
                 counts=True,
                 begins=True,
@@ -143,13 +155,12 @@ class Targets:
         )
         self.watcher.function(
             torch.autograd.backward,
-            "torch.autograd.backward",
+            BACKWARD_API,
             Watch(
                 before=gradients.before(BACKWARD, self._backward_entered),
                 after=gradients.after(BACKWARD),
-                always=self._backward_left,
                 frequent=True,
-                counts=True,
+                open_always=True,  # for those who ask whether it is under way
             ),
         )
         for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_"):
@@ -157,6 +168,21 @@ class Targets:
             if isinstance(function, FunctionType):
                 watch = Watch(before=gradients.before(CLIP), after=gradients.after(CLIP), group="clip", frequent=True)
                 self.watcher.function(function, f"torch.nn.utils.{name}", watch)
+
+    def _notice_translation(self, module: ModuleType) -> None:
+        """What begins to be translated is compiled, or exported; not all of it was given to `torch.compile`."""
+        try:
+            self.watcher.notice(module.InstructionTranslator.__init__, lambda _: self._before_compiling())
+        except Exception:
+            self.monitor.fail()
+
+    def _before_compiling(self) -> None:
+        try:
+            self.functional.remove()
+            self.operations.remove()
+            self.watcher.swaps.before_compiling()
+        except Exception:
+            self.monitor.fail()
 
     def _install_modules(self) -> None:
         self.prepare(Module)
@@ -181,9 +207,9 @@ class Targets:
             "step",
             Watch(
                 before=lambda thread, opened, receiver, items: monitor.steps.enter_optimizer(
-                    monitor.objects.number(items[0])
+                    opened.enter, monitor.objects.number(items[0])
                 ),
-                always=lambda thread, opened, receiver: monitor.steps.leave_optimizer(),
+                always=monitor.steps.leave_optimizer,
                 frequent=True,
                 counts=True,
             ),
@@ -221,11 +247,8 @@ class Targets:
             self.monitor.metric(opened.enter, "loss", items[0].detach())
 
     def _backward_entered(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-        self.monitor.changes.backward_entered()
+        self.monitor.changes.meet_trainer()
         self.monitor.starter(thread, opened, receiver, items)
-
-    def _backward_left(self, thread: Thread, opened: Open, receiver: Any) -> None:
-        self.monitor.changes.backward_left()
 
     def _sweep_all(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
         if self.monitor.full_gate.open:

@@ -18,7 +18,9 @@ _VARARGS, _VARKEYWORDS = 0x04, 0x08
 _TORCH = "__torch_of_traincheck"
 """A name that no parameter has."""
 _RECORD = "record"
-_BODY = f"return ((lambda: FREE) if {{torch}}.compiler.is_dynamo_compiling() else '{_RECORD}')"
+_BODY = f"return '{_RECORD}'({{passed}}); {{free}}"
+"""What is never reached keeps the free variables that the function has."""
+_COMPILED_BODY = f"return ((lambda: {{free}}) if {{torch}}.compiler.is_dynamo_compiling() else '{_RECORD}')({{passed}})"
 
 
 def clone(function: FunctionType) -> FunctionType:
@@ -43,21 +45,24 @@ def parameter_names(code: CodeType) -> tuple[str, ...]:
     return code.co_varnames[: code.co_argcount]
 
 
-def swap(function: FunctionType, record: Callable[..., Any], original: FunctionType) -> CodeType:
-    """Let `function` call `record` with its parameters, or run its old code under dynamo; gives back the old code.
+def trampoline(
+    function: FunctionType, old: CodeType, record: Callable[..., Any], original: FunctionType, compiling: bool
+) -> CodeType:
+    """Code that lets `function`, whose own code is `old`, call `record` with its parameters.
 
-    Dynamo may look into the function, and the function may be sent to another process as it is written. So dynamo
-    meets nothing but old code and a question to torch, which is imported where the function cannot see it.
-    Whoever pickles the new code gets `original` in place of `record`.
+    When `compiling`, it runs the old code under dynamo. Dynamo may look into the function, and the function may be sent
+    to another process as it is written. So dynamo meets nothing but old code and a question to torch, which is
+    imported where the function cannot see it; who does not compile is spared the question, which costs as much as a
+    recorder that has nothing to do. Whoever pickles the new code gets `original` in place of `record`.
     """
-    old = function.__code__
-    seen = function.__globals__.get("torch") is torch and "torch" not in (*old.co_varnames, *old.co_freevars)
-    name = "torch" if seen else _TORCH
-    body = ("" if seen else f"import torch as {name}; ") + _BODY.format(torch=name)
-    new = _trampoline(old, body, _Recorder(record, original))
+    body, name = _BODY, "torch"
+    if compiling:
+        body = _COMPILED_BODY
+        if function.__globals__.get(name) is not torch or name in (*old.co_varnames, *old.co_freevars):
+            name, body = _TORCH, f"import torch as {_TORCH}; {body}"
+    new = _passing_on(old, body, name, _Recorder(record, original))
     pass_over(new)
-    function.__code__ = new
-    return old
+    return new
 
 
 class _Recorder(partial[Any]):
@@ -72,18 +77,16 @@ class _Recorder(partial[Any]):
         return getattr, (self.__dict__["original"], "__call__")
 
 
-def _trampoline(code: CodeType, body: str, record: Callable[..., Any]) -> CodeType:
+def _passing_on(code: CodeType, body: str, torch_name: str, record: Callable[..., Any]) -> CodeType:
     """Code of the same parameters and free variables that passes everything on; all of it on the `def` line.
 
-    In `body`, which ends with what is called, the string 'record' becomes `record` and the lambda's code `code`.
+    In `body` the string 'record' becomes `record`, and the code of a lambda `code`.
     """
     parameters, passed = _signature(code)
     free = ", ".join(code.co_freevars)
     kept = f"({free},)" if free else "None"
-    source = (
-        f"def outer({free}):\n"
-        f" def {code.co_name}({', '.join(parameters)}): {body.replace('FREE', kept)}({', '.join(passed)})\n"
-    )
+    body = body.format(passed=", ".join(passed), free=kept, torch=torch_name)
+    source = f"def outer({free}):\n def {code.co_name}({', '.join(parameters)}): {body}\n"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # the string that is called is replaced below
         module = compile(source, code.co_filename, "exec")

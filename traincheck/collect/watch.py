@@ -1,14 +1,16 @@
 """Builds the functions that stand in for watched ones: record the call, run the original, record the outcome."""
 
 from collections.abc import Callable
-from types import CodeType, FunctionType
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 from traincheck.collect.calls import Identify, Watch
 from traincheck.collect.functions import Followed, Functions
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.recorder import Recorders
-from traincheck.collect.trampoline import clone, swap
+from traincheck.collect.sampling import ALL, COUNTING, STEPS
+from traincheck.collect.swaps import Make, Swaps
 from traincheck.collect.untraced import something_compiled
 
 
@@ -17,9 +19,9 @@ class Watcher:
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
-        self.functions = Functions(monitor, self.release)
+        self.swaps = Swaps()
+        self.functions = Functions(monitor, self.swaps.give_back)
         self._recorders = Recorders(monitor)
-        self._swapped: dict[int, tuple[FunctionType, CodeType, FunctionType]] = {}
 
     def function(self, function: Callable[..., Any], name: str, watch: Watch, like: Any = None) -> None:
         """Record calls of a plain Python function as `name`; `like` has the signature to bind arguments to."""
@@ -43,17 +45,17 @@ class Watcher:
         watch.identify = identify
         self._install(function, watch)
 
-    def replace(self, function: Callable[..., Any], make: Callable[[FunctionType], Callable[..., Any]]) -> None:
-        """Let `function` do what `make` makes of its original, unless it is watched already."""
-        if id(function) in self._swapped or not isinstance(function, FunctionType):
-            return  # or compiled code that has none to swap
-        original = clone(function)
-        self._swapped[id(function)] = (function, swap(function, make(original), original), original)
-        self.monitor.sites.ours(function.__code__)
+    def replace(self, function: Callable[..., Any], make: Make, level: int = COUNTING) -> None:
+        """Let `function` do what `make` makes of its original while things of a level are watched.
+
+        Unless it is watched already.
+        """
+        if isinstance(function, FunctionType):  # and not compiled code that has none to swap
+            self.swaps.add(function, make, level, self.monitor.sites.ours)
 
     def follow(self, function: FunctionType, name: str, owner: type | None, asked: bool) -> None:
         """Record when calls of a function ran: as `name`, or as a method of what is derived from `owner`."""
-        if id(function) in self._swapped:
+        if function in self.swaps:
             return
         followed = Followed(function, name, owner, asked)
         if something_compiled():
@@ -61,19 +63,7 @@ class Watcher:
             return
         if owner is None:
             self.functions.named(followed)
-        original = clone(function)
-        record = self.functions.recorder(followed, original)
-        self._swapped[id(function)] = (function, swap(function, record, original), original)
-
-    def release(self, function: FunctionType) -> None:
-        """Give a function its own code back for the rest of the run, where that costs nothing."""
-        if not something_compiled():
-            function.__code__ = self._swapped[id(function)][1]
-
-    def original(self, function: FunctionType) -> FunctionType:
-        """What does the work of a function that may have been swapped."""
-        swapped = self._swapped.get(id(function))
-        return function if swapped is None else swapped[2]
+        self.swaps.add(function, partial(self.functions.recorder, followed), ALL)
 
     def shim(
         self, function: Callable[..., Any], name: str, names: tuple[str, ...], frames: int = 1
@@ -93,27 +83,24 @@ class Watcher:
         self, function: Callable[..., Any], told: Callable[[tuple[Any, ...]], None], after: bool = False
     ) -> None:
         """Tell `told` the arguments of every call of `function`, before or after it, without recording it."""
-        if not isinstance(function, FunctionType):
-            return
-        monitor, original = self.monitor, clone(function)
+        monitor = self.monitor
 
-        def record(*args: Any, **kwargs: Any) -> Any:
-            if after:
-                result = original(*args, **kwargs)
-            if not monitor.failed:
-                try:
-                    told(args)
-                except Exception:
-                    monitor.fail()
-            return result if after else original(*args, **kwargs)
+        def make(original: FunctionType) -> Callable[..., Any]:
+            def record(*args: Any, **kwargs: Any) -> Any:
+                if after:
+                    result = original(*args, **kwargs)
+                if not monitor.failed:
+                    try:
+                        told(args)
+                    except Exception:
+                        monitor.fail()
+                return result if after else original(*args, **kwargs)
 
-        self._swapped[id(function)] = (function, swap(function, record, original), original)
+            return record
 
-    def remove(self) -> None:
-        """Give every function its own code back."""
-        for function, code, _ in self._swapped.values():
-            function.__code__ = code
-        self._swapped.clear()
+        if isinstance(function, FunctionType):
+            self.swaps.add(function, make, COUNTING)
 
     def _install(self, function: Callable[..., Any], watch: Watch) -> None:
-        self.replace(function, lambda original: self._recorders.swapped(original, watch))
+        level = ALL if not watch.structural else STEPS if watch.frequent and not watch.open_always else COUNTING
+        self.replace(function, lambda original: self._recorders.swapped(original, watch), level)

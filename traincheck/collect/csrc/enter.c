@@ -241,7 +241,9 @@ static int pass_by(Recorder *self, PyObject *thread, PyObject *opened, Made made
     SLOT(opened, Open_args) = PyLong_FromLong(NONE_ID);
     SLOT(opened, Open_site) = PyLong_FromLong(NONE_ID);
     SLOT(opened, Open_contexts) = PyLong_FromLong(NONE_ID);
-    if (SLOT(self->watch, Watch_before) != Py_None && tell_before(thread, self->watch, opened, made) < 0)
+    int told = SLOT(self->watch, Watch_before) == Py_None ? 0
+               : is_true(SLOT(self->watch, Watch_counts)) ? 1 : flag(self->state->steps, waits_word);
+    if (told < 0 || (told && tell_before(thread, self->watch, opened, made) < 0))
         return -1;
     if (!is_open(self->state->full))
         return 1;

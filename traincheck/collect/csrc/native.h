@@ -23,7 +23,7 @@
     X(Thread, autocast) X(Thread, busy) X(Thread, number) X(Thread, stack)                                             \
     X(Variable, index) X(Variable, tensor)                                                                             \
     X(Watch, after) X(Watch, always) X(Watch, api) X(Watch, before) X(Watch, begins) X(Watch, by_class)                \
-    X(Watch, forward) X(Watch, frequent) X(Watch, group) X(Watch, hashed) X(Watch, identify) X(Watch, linked)          \
+    X(Watch, counts) X(Watch, forward) X(Watch, frequent) X(Watch, group) X(Watch, hashed) X(Watch, identify) X(Watch, linked)          \
     X(Watch, structural) X(Watch, told)
 
 #define DECLARE_SLOT(class, slot) extern Py_ssize_t class##_##slot##_at;

@@ -85,10 +85,10 @@ static int tell_after(PyObject *thread, PyObject *watch, PyObject *opened, PyObj
     }
     set_slot(&SLOT(thread, Thread_busy), Py_NewRef(Py_True));
     PyObject *done = Py_NewRef(Py_None);
-    if (after != Py_None)
+    if (after != Py_None && !is_true(SLOT(opened, Open_passing)))
         set_slot(&done, PyObject_CallFunctionObjArgs(after, thread, opened, receiver, result, NULL));
     if (done != NULL && always != Py_None)
-        set_slot(&done, PyObject_CallFunctionObjArgs(always, thread, opened, receiver, NULL));
+        set_slot(&done, PyObject_CallFunctionObjArgs(always, thread, opened, receiver, Py_True, NULL));
     set_slot(&SLOT(thread, Thread_busy), Py_NewRef(Py_False));
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
