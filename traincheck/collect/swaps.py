@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
 
-from traincheck.collect.sampling import ALL
+from traincheck.collect.sampling import ALL, COUNTING, NOTHING
 from traincheck.collect.trampoline import clone, trampoline
 from traincheck.collect.untraced import something_compiled
 
@@ -20,7 +20,7 @@ Told = Callable[[CodeType], None]
 class _Swap:
     """One function: its own code, ours once it is needed, and from which level on it has ours."""
 
-    __slots__ = ("function", "level", "original", "ours", "own", "record", "told")
+    __slots__ = ("function", "level", "original", "ours", "own", "record", "rests", "told")
 
     def __init__(self, function: FunctionType, make: Make, level: int, told: Told | None) -> None:
         self.function = function
@@ -30,14 +30,20 @@ class _Swap:
         self.original = clone(function)
         self.record = make(self.original)
         self.ours: CodeType | None = None
+        self.rests = False
+        """Whether it has its own code below its level: not before it has been called."""
 
-    def code(self, compiling: bool) -> CodeType:
-        """Ours; made `compiling` or not, as `trampoline` says, when it is first asked for."""
-        if self.ours is None:
-            self.ours = trampoline(self.function, self.own, self.record, self.original, compiling)
-            if self.told is not None:
-                self.told(self.ours)
-        return self.ours
+    def set(self, level: int, compiling: bool) -> None:
+        """Let the function have the code that it is to have while `level` is watched."""
+        code = self.own
+        if level >= self.level or not (self.rests or level == NOTHING):
+            if self.ours is None:
+                self.ours = trampoline(self.function, self.own, self.record, self.original, compiling)
+                if self.told is not None:
+                    self.told(self.ours)
+            code = self.ours
+        if self.function.__code__ is not code:
+            self.function.__code__ = code
 
 
 class Swaps:
@@ -49,6 +55,9 @@ class Swaps:
 
     def __init__(self) -> None:
         self._swaps: dict[int, _Swap] = {}
+        # by far the most are never called: what comes and goes is little
+        self._resting: list[_Swap] = []
+        self._uncalled: list[_Swap] = []
         self._level = ALL
         self._compiling = something_compiled()
 
@@ -62,14 +71,20 @@ class Swaps:
         """
         if function not in self:
             swap = self._swaps[id(function)] = _Swap(function, make, level, told)
-            self._set(swap)
+            swap.set(self._level, self._compiling)
+            if level > COUNTING:
+                self._uncalled.append(swap)
 
     def watch(self, level: int) -> None:
         """From now on watch what `level` says, as Sampling has them."""
-        if level != self._level and not self._compiling:
-            self._level = level
-            for swap in self._swaps.values():
-                self._set(swap)
+        before = self._level
+        if level == before or self._compiling:
+            return
+        self._level = level
+        if level < before:
+            self._rest()
+        for swap in self._swaps.values() if NOTHING in (level, before) else self._resting:
+            swap.set(level, self._compiling)
 
     def before_compiling(self) -> None:
         """Something is about to be compiled: let all functions have code that asks whether it is being compiled."""
@@ -77,7 +92,7 @@ class Swaps:
             self._compiling, self._level = True, ALL
             for swap in self._swaps.values():
                 swap.ours = None
-                self._set(swap)
+                swap.set(ALL, True)
 
     def original(self, function: FunctionType) -> FunctionType:
         """What does the work of a function that may have code of ours."""
@@ -88,16 +103,22 @@ class Swaps:
         """Give a function its own code back for the rest of the run, where that costs nothing."""
         if not something_compiled():
             swap = self._swaps[id(function)]
-            swap.level = _NEVER
-            self._set(swap)
+            swap.level, swap.rests = _NEVER, True
+            swap.set(self._level, self._compiling)
 
     def remove(self) -> None:
         """Give every function its own code back."""
         for swap in self._swaps.values():
             swap.function.__code__ = swap.own
         self._swaps.clear()
+        self._resting.clear()
+        self._uncalled.clear()
 
-    def _set(self, swap: _Swap) -> None:
-        code = swap.code(self._compiling) if swap.level <= self._level else swap.own
-        if swap.function.__code__ is not code:
-            swap.function.__code__ = code
+    def _rest(self) -> None:
+        """Let what has been called by now have its own code below its level."""
+        found = [swap for swap in self._uncalled if getattr(swap.record, "called", True)]
+        if found:
+            self._uncalled = [swap for swap in self._uncalled if swap not in found]
+            self._resting += found
+            for swap in found:
+                swap.rests = True

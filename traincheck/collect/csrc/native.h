@@ -104,6 +104,7 @@ typedef struct {
     int up;     /* how many frames above the current one the caller's is */
     int passed; /* whether it is passed straight through in steps that are left out */
     int is_method;
+    char called; /* whether it ever was */
     Planned last;
 } Recorder;
 

@@ -188,6 +188,7 @@ static PyObject *begin(Recorder *self, PyObject *thread, PyObject *const *args, 
 static PyObject *record(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Recorder *self = (Recorder *)object;
+    self->called = 1;
     Py_ssize_t count = PyVectorcall_NARGS(nargsf);
     int by = goes_by(self, count), end = 0;
     PyObject *thread = by == 0 ? this_thread(self->state) : NULL;
@@ -246,8 +247,14 @@ static void free_recorder(PyObject *object)
     Py_TYPE(object)->tp_free(object);
 }
 
+static PyMemberDef members[] = {
+    {"called", T_BOOL, offsetof(Recorder, called), READONLY, "Whether it has ever been called."},
+    {NULL},
+};
+
 PyTypeObject RecorderType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "traincheck.collect._native.Recorder",
+    .tp_members = members,
     .tp_doc = "Stands in for a watched function: calls it, and records the call.",
     .tp_basicsize = sizeof(Recorder),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
