@@ -56,6 +56,8 @@ class Alternation:
             self._open = not self._open
             self.monitor.steps_gate.open = self._open
             self.monitor.sampling.set(ALL if self._open else NOTHING)
+            if self.monitor.sampling.governor is not None:
+                self.monitor.sampling.governor.pause()
             if self._open:
                 self.monitor.changes.forget()
         elif place == SETTLING:

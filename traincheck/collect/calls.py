@@ -76,14 +76,15 @@ class Watch:
     is not recorded. A `structural` watch is recorded whatever is asked for: steps and variables are found by it; of
     forwards only the outermost are. Calls of a `frequent` one are not written in steps that are left out, and `after`
     is not told of them; nobody is told anything of them where no step may begin, unless the watch `counts`, and they
-    are no open calls there unless it does or they are to be `open_always`. The first call of a watch that `begins`
+    are no open calls there unless it does or they are to be `open_always`. Of one that may be told `later` it is enough
+    that the tracker of steps has its calls among what is pending. The first call of a watch that `begins`
     something ends the stage init. `linked` says whether the tensors that a call is given and returns are linked to it;
     unless it is said, those of outermost calls are.
     """
 
     __slots__ = (
         "after", "always", "api", "before", "begins", "by_class", "counts", "forward", "frequent", "group", "hashed",
-        "identify", "linked", "open_always", "structural", "told",
+        "identify", "later", "linked", "open_always", "structural", "told",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,7 @@ class Watch:
         frequent: bool = False,
         counts: bool = False,
         open_always: bool = False,
+        later: bool = False,
         linked: bool | None = None,
     ) -> None:
         self.api: Api | None = None
@@ -110,6 +112,7 @@ class Watch:
         self.begins = begins or forward
         self.frequent = frequent or forward
         self.counts = counts
+        self.later = later
         self.open_always = counts or open_always
         self.told = after is not None or always is not None
         self.hashed = hashed

@@ -66,6 +66,7 @@ class Flusher:
             if self._stopped:
                 return
             self._stopped = True
+            self._monitor.steps.catch_up()
             self._monitor.close()
             self._monitor.changes.end_step()
             self._monitor.changes.wait()
@@ -111,7 +112,8 @@ class Flusher:
             self._writer = ProcessWriter(self._folder)
             self._writer["process"].write_rows(self._describe())
         # an event may be numbered before this flush and appended after it, but not one from before the last flush
-        flushed, self._numbered = self._numbered, max(self._numbered, self._monitor.changes.upcoming())
+        upcoming = self._monitor.steps.upcoming(self._monitor.changes.upcoming())
+        flushed, self._numbered = self._numbered, max(self._numbered, upcoming)
         rows["marks"].append(self._mark(flushed, MARK_FLUSHED))
         for name in FAMILIES:
             stream = self._writer[name]

@@ -105,6 +105,8 @@ class Monitor:
         self.changes.end_step(mark(seq, step, MARK_STEP), mark(self.steps.turned, step, MARK_LEFT))
         if not self.sampling.everything and self.sampling.begin(step, at_once):
             self.changes.forget()
+        if self.steps.counting and self.step_ended is None:
+            self.steps.spare(self.sampling.spare(step))
         if self.full_gate.open:
             self.turn()
             self.look()

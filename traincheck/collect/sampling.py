@@ -52,11 +52,15 @@ class Governor:
         """So much time went into writing what was recorded."""
         self._written += seconds
 
-    def ended(self, full: bool) -> None:
-        """A step has ended, which was recorded in full or not."""
+    def pause(self) -> None:
+        """The time from now until the next step ends is nobody's."""
+        self._begun = None
+
+    def ended(self, full: bool, count: int = 1) -> None:
+        """A step has ended, which was recorded in full or not; or several, about which nothing was told one by one."""
         now = self._clock()
         if self._begun is not None:
-            (self._full if full else self._light).append(now - self._begun)
+            (self._full if full else self._light).append((now - self._begun) / count)
             self._recorded += full
         self._begun = now
         self._until -= 1
@@ -84,6 +88,8 @@ class Sampling:
 
     _SURE = 8
     """Boundaries in a row that were seen at once, before steps are only counted."""
+    _MOST = 128
+    """Steps that need not be told one by one, at a time."""
 
     def __init__(
         self,
@@ -103,6 +109,7 @@ class Sampling:
         self._level = ALL
         self._at_once = 0  # boundaries in a row that were seen so
         self._late = False  # whether one of the last was not
+        self._counted = 0  # steps that have ended since the governor was told of one
         self.foreseen: tuple[int, bool] | None = None
         """What was watched before a step that may begin, and whether that step is wanted."""
         self.governor = governor
@@ -140,8 +147,10 @@ class Sampling:
         foreseen, self.foreseen = self.foreseen, None
         before = self._level
         level = before if foreseen is None else foreseen[0]
-        if self.governor is not None:
-            self.governor.ended(level == ALL)
+        self._counted += 1
+        if self.governor is not None and (level != COUNTING or self._wants(step + 1)):
+            self.governor.ended(level == ALL, self._counted)
+            self._counted = 0
         wanted = self._wants(step) if foreseen is None else foreseen[1]
         soon = self._wants(step + 1)
         if level == COUNTING:
@@ -158,6 +167,13 @@ class Sampling:
             self.set(STEPS if soon or self._at_once < self._SURE else COUNTING)
         return before != ALL == self._level
 
+    def spare(self, step: int) -> int:
+        """How many steps after `step`, which has begun, need not be told until one more has begun."""
+        if self._level != COUNTING or step + 1 < self._warmup:
+            return 0
+        interval = self._interval()
+        return max(0, min(self._MOST, interval - step % interval - 2))
+
     def set(self, level: int) -> None:
         """From now on watch what `level` says."""
         if self._level != level:
@@ -166,8 +182,10 @@ class Sampling:
             self._watch(level)
 
     def _wants(self, step: int) -> bool:
-        interval = self._every if self.governor is None else max(self._every, self.governor.interval)
-        return step < self._warmup or step % interval == 0
+        return step < self._warmup or step % self._interval() == 0
+
+    def _interval(self) -> int:
+        return self._every if self.governor is None else max(self._every, self.governor.interval)
 
     def _mark(self, step: int) -> None:
         self._buffers.add("marks", 0, step, MARK_FULL)

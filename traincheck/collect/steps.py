@@ -8,6 +8,7 @@ Where nobody needs to know more than how many steps there are, that can be told 
 """
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 from traincheck.collect.buffers import NULL
 
@@ -40,12 +41,17 @@ class StepTracker:
         self._round: set[int] = set()
         self._candidate: int | None = None
         self.asked: int | None = None
+        self.pending: list[Any] = []
+        """Optimizer steps that were entered (as calls) and left (as moments), yet to be told: always this list."""
+        self.limit = 0
+        """How much may be pending before the next one is told when it is entered."""
         self._depth = 0
         self._told = False
         self.step = 0
 
     def told(self, seq: int) -> None:
         """The script itself says that a step begins; from now on only its word counts. The first time is step 0."""
+        self.catch_up()
         if self._told:
             self._begin(seq, True)
         elif self.first == NULL:
@@ -87,6 +93,37 @@ class StepTracker:
 
     def enter_optimizer(self, seq: int, optimizer: int) -> None:
         """An optimizer's step (or a gradient scaler's, for it) is entered at `seq`; nested ones do not count."""
+        if self.pending:
+            self.catch_up()
+        self._enter(seq, optimizer)
+
+    def leave_optimizer(self, *_: object) -> None:
+        """The step that `enter_optimizer` announced has returned or raised; which call that was is known."""
+        if self.pending:
+            self.catch_up()
+        self._leave(self._now())
+
+    def spare(self, steps: int) -> None:
+        """So many steps after this one need not be told when they begin, if they are only counted."""
+        self.limit = 2 * (self._usual - 1 + steps * self._usual) - 1 if steps else 0
+
+    def catch_up(self) -> None:
+        """Be told of what is pending."""
+        events = self.pending[:]
+        self.pending.clear()
+        for event in events:
+            if isinstance(event, int):
+                self._leave(event)
+            else:
+                self._enter(event.enter, event.receiver)
+        self.limit = 0
+
+    def upcoming(self, number: int) -> int:
+        """The number of the first event that is pending, before which all boundaries are told; `number` without any."""
+        first = self.pending[:1]
+        return min(number, int(first[0].enter)) if first else number
+
+    def _enter(self, seq: int, optimizer: int) -> None:
         self._depth += 1
         if self._depth > 1:
             return
@@ -99,13 +136,12 @@ class StepTracker:
         self._entered += 1
         self._round.add(optimizer)
 
-    def leave_optimizer(self, *_: object) -> None:
-        """The step that `enter_optimizer` announced has returned or raised; which call that was is known."""
+    def _leave(self, moment: int) -> None:
         self._depth -= 1
         if self._depth == 0:
             self._candidate = None
             self.waits = not self.counting
-            self._left = self._now()
+            self._left = moment
 
     def _begin(self, seq: int, at_once: bool) -> None:
         self.step += 1

@@ -113,6 +113,7 @@ class Targets:
                 always=monitor.steps.leave_optimizer,
                 frequent=True,
                 counts=True,
+                later=True,
                 begins=True,
             )
         if method == "zero_grad":

@@ -234,6 +234,17 @@ static int fill(Recorder *self, PyObject *thread, PyObject *api, PyObject *opene
     return SLOT(opened, Open_contexts) == NULL ? -1 : 0;
 }
 
+/* Leaves a call that is entered to be told later, if there is room: 1 when there was; -1 with an error. */
+static int leave_pending(State *state, PyObject *opened)
+{
+    PyObject *limit = PyObject_GetAttr(state->steps, limit_word);
+    if (limit == NULL)
+        return -1;
+    int room = PyList_GET_SIZE(state->pending) < PyLong_AsLong(limit);
+    Py_DECREF(limit);
+    return !room ? 0 : PyList_Append(state->pending, opened) < 0 ? -1 : 1;
+}
+
 /* The state of an opened call in a step that is left out: 1 when it stays so, 0 when a step begins that is not. */
 static int pass_by(Recorder *self, PyObject *thread, PyObject *opened, Made made)
 {
@@ -241,7 +252,9 @@ static int pass_by(Recorder *self, PyObject *thread, PyObject *opened, Made made
     SLOT(opened, Open_args) = PyLong_FromLong(NONE_ID);
     SLOT(opened, Open_site) = PyLong_FromLong(NONE_ID);
     SLOT(opened, Open_contexts) = PyLong_FromLong(NONE_ID);
-    int told = SLOT(self->watch, Watch_before) == Py_None ? 0
+    int later = is_true(SLOT(self->watch, Watch_later)) ? leave_pending(self->state, opened) : 0;
+    int told = later != 0 ? later < 0 ? -1 : 0
+               : SLOT(self->watch, Watch_before) == Py_None ? 0
                : is_true(SLOT(self->watch, Watch_counts)) ? 1 : flag(self->state->steps, waits_word);
     if (told < 0 || (told && tell_before(thread, self->watch, opened, made) < 0))
         return -1;

@@ -94,10 +94,28 @@ static int tell_after(PyObject *thread, PyObject *watch, PyObject *opened, PyObj
     return done == NULL ? -1 : 0;
 }
 
+/* Whether something is to be told before a call is that has returned. */
+static int is_pending(Recorder *self, PyObject *opened)
+{
+    return is_true(SLOT(opened, Open_passing)) && is_true(SLOT(self->watch, Watch_later))
+           && PyList_GET_SIZE(self->state->pending) > 0;
+}
+
+/* Closes a call that returned, and leaves it to be told later that it did; -1 with an error. */
+static int leave_later(State *state, PyObject *thread, PyObject *opened)
+{
+    PyObject *moment = PyIter_Next(state->counter);
+    int status = moment == NULL ? -1 : PyList_Append(state->pending, moment);
+    Py_XDECREF(moment);
+    return status < 0 ? -1 : close_call(state, thread, opened, NULL, RETURNED);
+}
+
 /* Closes a call that returned; -1 with an error. */
 static int leave(Recorder *self, PyObject *thread, PyObject *opened, PyObject *receiver, PyObject *result)
 {
     PyObject *watch = self->watch, *api = SLOT(opened, Open_api), *results;
+    if (is_pending(self, opened))
+        return leave_later(self->state, thread, opened);
     if (tell_after(thread, watch, opened, receiver, result) < 0)
         return -1;
     if (is_true(SLOT(api, Api_gives)) && !is_true(SLOT(opened, Open_passing))) {
