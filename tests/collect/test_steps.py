@@ -1,5 +1,7 @@
 """Where steps begin, for the shapes that training loops have."""
 
+from typing import NamedTuple
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,33 +108,68 @@ def test_what_a_closure_does_is_inside_the_step() -> None:
     assert marks == [10]
 
 
-@given(
-    starters=st.lists(st.sampled_from(["next", "zero", "forward", "backward"]), min_size=1, max_size=4),
-    optimizers=st.permutations([1, 2, 3]).flatmap(lambda order: st.sampled_from([order[:1], order[:2], order])),
-    counted=st.lists(st.booleans(), min_size=12, max_size=12),
-)
+SHAPES = {
+    "starters": st.lists(st.sampled_from(["next", "zero", "forward", "backward"]), min_size=1, max_size=4),
+    "optimizers": st.permutations([1, 2, 3]).flatmap(lambda order: st.sampled_from([order[:1], order[:2], order])),
+    "counted": st.lists(st.booleans(), min_size=12, max_size=12),
+}
+
+
+@given(**SHAPES)
 def test_who_only_counts_steps_gets_the_same_numbers(
     starters: list[str], optimizers: list[int], counted: list[bool]
 ) -> None:
-    one = [*starters, *[f"step {optimizer}" for optimizer in optimizers]]
-    plain, sometimes = numbers(one * 12, [False] * 13), numbers(one * 12, [False, *counted])
-    assert plain == sometimes
-    assert max(plain) == 11
+    iteration = [*starters, *optimizers]
+    plain, sometimes = Run(iteration, [False] * 13), Run(iteration, [False, *counted])
+    assert plain.steps == sometimes.steps
+    assert max(plain.steps) == 11
 
 
-def numbers(events: list[str], counted: list[bool]) -> list[int]:
-    """The step of each optimizer step; from the beginning of some steps on steps are only counted."""
+@given(**SHAPES)
+def test_who_is_told_later_finds_the_same_boundaries(
+    starters: list[str], optimizers: list[int], counted: list[bool]
+) -> None:
+    iteration = [*starters, *optimizers]
+    at_once, later = Run(iteration, [False, *counted]), Run(iteration, [False, *counted], later=True)
+    assert at_once.marks == later.marks
 
-    def begun(seq: int, step: int, at_once: bool) -> None:
-        tracker.counting = counted[step]
 
-    tracker = StepTracker(begun, {int(event[5:]) for event in events if event[:4] == "step"}, lambda: 0)
-    found: list[int] = []
-    for position, event in enumerate(events):
-        if event[:4] == "step":
-            tracker.enter_optimizer(position, int(event[5:]))
-            found.append(tracker.step)
-            tracker.leave_optimizer()
-        elif tracker.waits:
-            tracker.starter(position)
-    return found
+class Entered(NamedTuple):
+    """What is pending of a call."""
+
+    enter: int
+    receiver: int
+
+
+class Run:
+    """A run of a loop; from the beginning of some steps on they are only counted, or told `later` where they may be."""
+
+    def __init__(self, iteration: list[str | int], counted: list[bool], later: bool = False) -> None:
+        """What an iteration does: words as above, numbers of optimizers that step."""
+        optimizers = {event for event in iteration if isinstance(event, int)}
+        self._tracker = tracker = StepTracker(self._begun, optimizers, lambda: self._moment)
+        self._counted = [*counted, False]
+        self.steps: list[int] = []
+        """The step of each optimizer step that was told at once."""
+        self.marks: list[tuple[int, int, int]] = []
+        for self._moment, event in enumerate(iteration * 12):
+            if isinstance(event, int):
+                self._step(event, later)
+            elif tracker.waits:
+                tracker.starter(self._moment)
+        tracker.catch_up()
+
+    def _step(self, optimizer: int, later: bool) -> None:
+        tracker = self._tracker
+        if later and len(tracker.pending) < tracker.limit:
+            tracker.pending += [Entered(self._moment, optimizer), self._moment]
+            return
+        tracker.enter_optimizer(self._moment, optimizer)
+        self.steps.append(tracker.step)
+        tracker.leave_optimizer()
+
+    def _begun(self, seq: int, step: int, at_once: bool) -> None:
+        self.marks.append((seq, step, self._tracker.turned))
+        self._tracker.counting = self._counted[step]
+        if self._tracker.counting:  # until the step before the next that is looked at
+            self._tracker.spare(self._counted.index(False, step) - 1 - step)

@@ -159,7 +159,8 @@ class Monitor:
         if not self.calls.started:
             self.look()
         self.calls.started = True
-        self.starter(thread, opened, module, items)
+        if self.steps.waits:
+            self.starter(thread, opened, module, items)
         if self.full_gate.open:
             self.variables.called(module)
             if torch.is_grad_enabled():

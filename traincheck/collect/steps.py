@@ -95,7 +95,17 @@ class StepTracker:
         """An optimizer's step (or a gradient scaler's, for it) is entered at `seq`; nested ones do not count."""
         if self.pending:
             self.catch_up()
-        self._enter(seq, optimizer)
+        self._depth += 1
+        if self._depth > 1:
+            return
+        if not self._told:
+            if self.counting:
+                if self._entered >= self._usual:
+                    self._begin(seq, False)
+            elif optimizer in self._round and self._candidate is not None:
+                self._begin(self._candidate, False)
+        self._entered += 1
+        self._round.add(optimizer)
 
     def leave_optimizer(self, *_: object) -> None:
         """The step that `enter_optimizer` announced has returned or raised; which call that was is known."""
@@ -115,26 +125,13 @@ class StepTracker:
             if isinstance(event, int):
                 self._leave(event)
             else:
-                self._enter(event.enter, event.receiver)
+                self.enter_optimizer(event.enter, event.receiver)
         self.limit = 0
 
     def upcoming(self, number: int) -> int:
         """The number of the first event that is pending, before which all boundaries are told; `number` without any."""
         first = self.pending[:1]
         return min(number, int(first[0].enter)) if first else number
-
-    def _enter(self, seq: int, optimizer: int) -> None:
-        self._depth += 1
-        if self._depth > 1:
-            return
-        if not self._told:
-            if self.counting:
-                if self._entered >= self._usual:
-                    self._begin(seq, False)
-            elif optimizer in self._round and self._candidate is not None:
-                self._begin(self._candidate, False)
-        self._entered += 1
-        self._round.add(optimizer)
 
     def _leave(self, moment: int) -> None:
         self._depth -= 1

@@ -243,13 +243,15 @@ class Targets:
             self.monitor.starter(thread, opened, receiver, items)
 
     def _backward(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-        self.monitor.starter(thread, opened, receiver, items)
+        if self.monitor.steps.waits:
+            self.monitor.starter(thread, opened, receiver, items)
         if self.monitor.needs.metrics and self.monitor.full_gate.open:
             self.monitor.metric(opened.enter, "loss", items[0].detach())
 
     def _backward_entered(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.monitor.changes.meet_trainer()
-        self.monitor.starter(thread, opened, receiver, items)
+        if self.monitor.steps.waits:
+            self.monitor.starter(thread, opened, receiver, items)
 
     def _sweep_all(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
         if self.monitor.full_gate.open:
