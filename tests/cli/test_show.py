@@ -206,11 +206,11 @@ def test_a_process_that_was_killed(shell: Shell, tmp_path: Path) -> None:
 
 def test_a_failure_of_the_monitor_is_told_by_every_reader(shell: Shell, tmp_path: Path) -> None:
     body = """
-    from traincheck.collect.monitor import Monitor
+    from traincheck.collect.variables import Variables
     def broken(self, *call):
         raise ValueError("planted")
     nn.Linear(1, 1)(torch.ones(1))
-    Monitor.starter = broken
+    Variables.called = broken
     nn.Linear(1, 1)(torch.ones(1))
     """
     script = write_script(tmp_path, body)

@@ -103,10 +103,10 @@ class Monitor:
     def _mark_step(self, seq: int, step: int, at_once: bool) -> None:
         mark = self._pack_mark
         self.changes.end_step(mark(seq, step, MARK_STEP), mark(self.steps.turned, step, MARK_LEFT))
-        if not self.sampling.everything and self.sampling.begin(step, at_once):
+        if not self.sampling.everything and self.sampling.begin(step, at_once, self.steps.countable):
             self.changes.forget()
-        if self.steps.counting and self.step_ended is None:
-            self.steps.spare(self.sampling.spare(step))
+        told = not self.steps.counting or self.step_ended is not None
+        self.steps.spare(0 if told else self.sampling.spare(step))
         if self.full_gate.open:
             self.turn()
             self.look()

@@ -60,7 +60,10 @@ class Governor:
         """A step has ended, which was recorded in full or not; or several, about which nothing was told one by one."""
         now = self._clock()
         if self._begun is not None:
-            (self._full if full else self._light).append((now - self._begun) / count)
+            spent = (now - self._begun) / count
+            if count > 1 and self._light:  # a mean, of which a validation may be part
+                spent = min(spent, statistics.median(self._light))
+            (self._full if full else self._light).append(spent)
             self._recorded += full
         self._begun = now
         self._until -= 1
@@ -73,7 +76,7 @@ class Governor:
             return self._FIRST
         plain = statistics.median(self._light)
         extra = max(0.0, statistics.median(self._full) - plain) + self._written / max(1, self._recorded)
-        interval = 1
+        interval = 2  # what others take must be seen again and again
         while interval < self._MOST and extra > self._budget * plain * interval:
             interval *= 2
         return interval
@@ -138,8 +141,10 @@ class Sampling:
             (level, _), self.foreseen = self.foreseen, None
             self.set(level)
 
-    def begin(self, step: int, at_once: bool) -> bool:
+    def begin(self, step: int, at_once: bool, countable: bool) -> bool:
         """Step `step` has begun; `at_once` says that its first event is the one at hand, not an earlier one.
+
+        Steps are `countable` where each has one optimizer step, whatever comes.
 
         A step that is noticed late is in full only if the gate was open already, so in loops that have such steps it is
         opened a step early. Whether the gate opens now.
@@ -151,10 +156,12 @@ class Sampling:
         if self.governor is not None and (level != COUNTING or self._wants(step + 1)):
             self.governor.ended(level == ALL, self._counted)
             self._counted = 0
+            if level == COUNTING:  # the next is not seen from where it begins
+                self.governor.pause()
         wanted = self._wants(step) if foreseen is None else foreseen[1]
         soon = self._wants(step + 1)
         if level == COUNTING:
-            self.set(STEPS if soon else COUNTING)
+            self.set(COUNTING if countable and not soon else STEPS)
             return False
         self._at_once = self._at_once + 1 if at_once else 0
         self._late = not at_once or (self._late and self._at_once < self._SURE)
@@ -164,7 +171,7 @@ class Sampling:
         if wanted or (soon and self._late):
             self.set(ALL)
         else:
-            self.set(STEPS if soon or self._at_once < self._SURE else COUNTING)
+            self.set(COUNTING if countable and not soon and self._at_once >= self._SURE else STEPS)
         return before != ALL == self._level
 
     def spare(self, step: int) -> int:

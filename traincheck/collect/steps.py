@@ -113,6 +113,11 @@ class StepTracker:
             self.catch_up()
         self._leave(self._now())
 
+    @property
+    def countable(self) -> bool:
+        """Whether there is one optimizer, which steps once in each step."""
+        return self._usual == 1 and len(self._optimizers) == 1
+
     def spare(self, steps: int) -> None:
         """So many steps after this one need not be told when they begin, if they are only counted."""
         self.limit = 2 * (self._usual - 1 + steps * self._usual) - 1 if steps else 0
