@@ -46,7 +46,7 @@ class Functional:
 
     def watch(self, level: int) -> None:
         """From now on watch what `level` says."""
-        for name, (function, shim) in self._shims.items():
+        for name, (function, shim) in list(self._shims.items()):
             there, wanted = (function, shim) if level == ALL else (shim, function)
             if getattr(F, name) is there:
                 setattr(F, name, wanted)

@@ -115,7 +115,8 @@ class Monitor:
 
     def _watches(self, level: int) -> None:
         self.steps.counting = level == COUNTING
-        self.watch(level)
+        if not self.failed:  # what has its own code again is to keep it
+            self.watch(level)
 
     # What follows is told by the targets; each is called within the call that it is about. What happens in every step
     # is told as a Watch tells it, as one more function in between costs as much as some of these.

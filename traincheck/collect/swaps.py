@@ -83,7 +83,7 @@ class Swaps:
         self._level = level
         if level < before:
             self._rest()
-        for swap in self._swaps.values() if NOTHING in (level, before) else self._resting:
+        for swap in list(self._swaps.values()) if NOTHING in (level, before) else self._resting:  # others may add some
             swap.set(level, self._compiling)
 
     def before_compiling(self) -> None:
