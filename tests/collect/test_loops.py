@@ -252,6 +252,16 @@ for _ in range(16):
         loss_of(model).backward()
         optimizer.step()
 """,
+    "one of two optimizers is left out once": """
+one, two = Net(), Net()
+first, second = torch.optim.Adam(one.parameters()), torch.optim.Adam(two.parameters())
+for index in range(48):
+    for model, optimizer in ((one, first), (two, second)):
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        if optimizer is first or index != 22:
+            optimizer.step()
+""",
     "two steps in a row": """
 model = Net()
 optimizer = torch.optim.Adam(model.parameters())

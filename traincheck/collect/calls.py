@@ -71,15 +71,15 @@ Identify = Callable[[Values], tuple[Api, Any, Values]]
 class Watch:
     """One watched function: how its calls are named, and what else happens within them.
 
-    `before` and `after` see the thread, the call, its receiver and its arguments or its result; `always` runs
-    when the call ends in whatever way, and sees whether it returned. A call directly inside another of the same `group`
+    `before` and `after` see the thread, the call, its receiver and its arguments or its result; `always` runs when
+    the call ends in whatever way, and sees whether it returned. A call directly inside another of the same `group`
     is not recorded. A `structural` watch is recorded whatever is asked for: steps and variables are found by it; of
-    forwards only the outermost are. Calls of a `frequent` one are not written in steps that are left out, and `after`
-    is not told of them; nobody is told anything of them where no step may begin, unless the watch `counts`, and they
-    are no open calls there unless it does or they are to be `open_always`. Of one that may be told `later` it is enough
-    that the tracker of steps has its calls among what is pending. The first call of a watch that `begins`
-    something ends the stage init. `linked` says whether the tensors that a call is given and returns are linked to it;
-    unless it is said, those of outermost calls are.
+    forwards only the outermost are. Calls of a `frequent` one are not written in steps that are left out, and
+    `after` is not told of them; nobody is told anything of them where no step may begin, unless the watch `counts`,
+    and they are no open calls there unless it does or they are to be `open_always`. Of one that may be told `later`
+    it is enough that the tracker of steps has its calls among what is pending, as the compiled recorder does it.
+    The first call of a watch that `begins` something ends the stage init. `linked` says whether the tensors that a
+    call is given and returns are linked to it; unless it is said, those of outermost calls are.
     """
 
     __slots__ = (

@@ -102,6 +102,7 @@ class Flusher:
     def _flush(self) -> bool:
         """Write all waiting rows; False when there has been no event yet."""
         buffers = self._monitor.buffers
+        self._monitor.steps.defer(0)  # no boundary is to wait longer than for the flush after this one
         self._monitor.calls.write_open()
         self._monitor.changes.write()
         rows = buffers.drain()

@@ -88,7 +88,7 @@ class Functions:
             self._buffers.add("functions", self._buffers.names(name), FUNCTION_UNRECORDED)
 
     def turn(self) -> None:
-        """A step begins, or in a process that loads data a batch: calls are counted anew."""
+        """A step that is recorded begins, or in a process that loads data a batch: calls are counted anew."""
         self._turn += 1
 
     def recorder(self, followed: Followed, original: Callable[..., Any]) -> Callable[..., Any]:

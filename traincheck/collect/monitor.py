@@ -80,7 +80,7 @@ class Monitor:
         self.look: Callable[[], None] = lambda: None
         """Looks for functions to follow; called where a script has just imported or defined something, if ever."""
         self.turn: Callable[[], None] = lambda: None
-        """Told that a step begins, or a batch in a process that loads data."""
+        """Told that a step begins which is recorded, or a batch in a process that loads data."""
         self.watch: Callable[[int], None] = lambda level: None
         """Told what is to be watched from now on, as Sampling has it."""
         self._lock = threading.Lock()
@@ -88,11 +88,11 @@ class Monitor:
     def fail(self) -> None:
         """Something of ours raised: say so once, stop collecting, let the training go on."""
         with self._lock:
-            self.close()
             if self.failed:
                 return
             self.failed = True
             self.buffers.process.append((STOPPED, STOPPED_BY_FAILURE))
+            self.close()
         sys.stderr.write(f"traincheck: collection stopped after an internal error:\n{traceback.format_exc()}")
 
     def close(self) -> None:
@@ -101,12 +101,14 @@ class Monitor:
         self.watch(NOTHING)
 
     def _mark_step(self, seq: int, step: int, at_once: bool) -> None:
+        if not self.steps_gate.open:
+            return  # the end of a call that was under way when collection ended
         mark = self._pack_mark
         self.changes.end_step(mark(seq, step, MARK_STEP), mark(self.steps.turned, step, MARK_LEFT))
         if not self.sampling.everything and self.sampling.begin(step, at_once, self.steps.countable):
             self.changes.forget()
         told = not self.steps.counting or self.step_ended is not None
-        self.steps.spare(0 if told else self.sampling.spare(step))
+        self.steps.defer(0 if told else self.sampling.spare(step))
         if self.full_gate.open:
             self.turn()
             self.look()
@@ -115,8 +117,7 @@ class Monitor:
 
     def _watches(self, level: int) -> None:
         self.steps.counting = level == COUNTING
-        if not self.failed:  # what has its own code again is to keep it
-            self.watch(level)
+        self.watch(level)
 
     # What follows is told by the targets; each is called within the call that it is about. What happens in every step
     # is told as a Watch tells it, as one more function in between costs as much as some of these.
@@ -143,7 +144,7 @@ class Monitor:
             self.steps.fetched(opened.enter)
         else:
             self.steps.fetch_ended(opened.enter)
-        if self.sampling.foreseen is not None:
+        if self.sampling.foreseen is not None and self.steps_gate.open:
             self.sampling.forget()
 
     def _note_first(self, opened: Open) -> None:
@@ -258,6 +259,7 @@ class Monitor:
             self.buffers.add("metrics", seq, float(value), self.buffers.names(name))
 
     def _hold(self, optimizer: Optimizer, call: int) -> None:
+        self.steps.catch_up()  # from here on there may be another one
         self._holdings.look(self.objects.number(optimizer), optimizer)
         self.variables.optimized(optimizer)
         self.hyperparameters.look(optimizer, call)

@@ -144,10 +144,9 @@ class Sampling:
     def begin(self, step: int, at_once: bool, countable: bool) -> bool:
         """Step `step` has begun; `at_once` says that its first event is the one at hand, not an earlier one.
 
-        Steps are `countable` where each has one optimizer step, whatever comes.
-
-        A step that is noticed late is in full only if the gate was open already, so in loops that have such steps it is
-        opened a step early. Whether the gate opens now.
+        Steps are `countable` where each has one optimizer step. A step that is noticed late is in full only if the
+        gate was open already, so in loops that have such steps it is opened a step early. Whether the gate opens
+        now.
         """
         foreseen, self.foreseen = self.foreseen, None
         before = self._level

@@ -20,7 +20,7 @@ class StepTracker:
     `now` numbers moments. `first` is the first event that begins an iteration, `asked` the one that asked for a batch
     which has not come, and `turned` the moment at which the last optimizer step before the latest step was left.
     Unless it `waits`, an event that begins an iteration, or a batch that is asked for, changes nothing. While it is
-    `counting` it does not wait: a step has as many optimizer steps as the last one before, and begins with the first.
+    `counting` it does not wait: each optimizer step is a step of its own, and begins it.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class StepTracker:
             return
         if not self._told:
             if self.counting:
-                if self._entered >= self._usual:
+                if self._entered:
                     self._begin(seq, False)
             elif optimizer in self._round and self._candidate is not None:
                 self._begin(self._candidate, False)
@@ -115,12 +115,12 @@ class StepTracker:
 
     @property
     def countable(self) -> bool:
-        """Whether there is one optimizer, which steps once in each step."""
+        """Whether there is one optimizer, which stepped once in the last step that was looked at."""
         return self._usual == 1 and len(self._optimizers) == 1
 
-    def spare(self, steps: int) -> None:
-        """So many steps after this one need not be told when they begin, if they are only counted."""
-        self.limit = 2 * (self._usual - 1 + steps * self._usual) - 1 if steps else 0
+    def defer(self, steps: int) -> None:
+        """So many steps after this one may be told later."""
+        self.limit = max(0, 2 * steps - 1)  # each is entered and left
 
     def catch_up(self) -> None:
         """Be told of what is pending."""
