@@ -23,8 +23,8 @@
     X(Thread, autocast) X(Thread, busy) X(Thread, number) X(Thread, stack)                                             \
     X(Variable, index) X(Variable, tensor)                                                                             \
     X(Watch, after) X(Watch, always) X(Watch, api) X(Watch, before) X(Watch, begins) X(Watch, by_class)                \
-    X(Watch, counts) X(Watch, forward) X(Watch, frequent) X(Watch, group) X(Watch, hashed) X(Watch, identify) X(Watch, later) X(Watch, linked)          \
-    X(Watch, structural) X(Watch, told)
+    X(Watch, counts) X(Watch, forward) X(Watch, frequent) X(Watch, group) X(Watch, hashed) X(Watch, identify)          \
+    X(Watch, later) X(Watch, linked) X(Watch, structural) X(Watch, told)
 
 #define DECLARE_SLOT(class, slot) extern Py_ssize_t class##_##slot##_at;
 SLOTS(DECLARE_SLOT)
@@ -35,8 +35,8 @@ SLOTS(DECLARE_SLOT)
 
 /* Attributes, methods and functions by name. */
 #define WORDS(X)                                                                                                       \
-    X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(_version) X(device) X(dtype)             \
-    X(fail) X(grad) X(is_cpu) X(leave_raised) X(limit) X(link) X(new_thread) X(number) X(plan) X(requires_grad) X(roster)       \
+    X(_add) X(_buffers) X(_classify) X(_intern_site) X(_nested) X(_new_set) X(_version) X(device) X(dtype) X(fail)     \
+    X(grad) X(is_cpu) X(leave_raised) X(limit) X(link) X(new_thread) X(number) X(plan) X(requires_grad) X(roster)      \
     X(shape) X(started) X(storage_offset) X(training) X(waits)
 
 #define DECLARE_WORD(word) extern PyObject *word##_word;
@@ -45,9 +45,10 @@ WORDS(DECLARE_WORD)
 
 /* The objects of one process's collector that a recorder works on: all are attributes, set once. */
 #define PARTS(X)                                                                                                       \
-    X(Open) X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype) X(exchange)  \
-    X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts) X(known_objects) X(monitor)  \
-    X(objects) X(one) X(ours) X(pending) X(rows) X(sites) X(steps) X(summaries) X(threads) X(wants_contexts) X(wants_sites)
+    X(Open) X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)              \
+    X(exchange) X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts)                  \
+    X(known_objects) X(monitor) X(objects) X(one) X(ours) X(pending) X(rows) X(sites) X(steps) X(summaries)            \
+    X(threads) X(wants_contexts) X(wants_sites)
 
 typedef struct {
     PyObject_HEAD
