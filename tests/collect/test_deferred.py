@@ -166,7 +166,7 @@ class Watched:
         with torch.no_grad():
             self.layer.weight += 1
         self.changes.data(number)
-        self.changes.end_step(self.buffers.pack("marks")(number, number, 0))
+        self.changes.end_step((number, number, 0))
 
     def written(self) -> tuple[list[int], list[int]]:
         """The calls of the updates, and the steps of the marks, that are written by now."""

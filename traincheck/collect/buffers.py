@@ -19,21 +19,21 @@ class Names:
     """Words interned to ids; new ones wait to be written."""
 
     def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
+        self.known: dict[str, int] = {}
         self._lock = threading.Lock()
         self.rows: list[tuple[int, str]] = []
 
     def __call__(self, text: str) -> int:
         """The id of `text`."""
-        known = self._ids.get(text)
+        known = self.known.get(text)
         if known is not None:
             return known
         with self._lock:
-            known = self._ids.get(text)
+            known = self.known.get(text)
             if known is None:
-                known = len(self._ids)
+                known = len(self.known)
                 self.rows.append((known, text))
-                self._ids[text] = known
+                self.known[text] = known
             return known
 
     def optional(self, text: str | None) -> int:

@@ -1,6 +1,7 @@
 """Sees what changed: compares fingerprints of data and gradients with those last taken, and notes what is new."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from threading import current_thread, get_ident
 from threading import enumerate as enumerate_threads
 from typing import Any, NamedTuple
@@ -28,7 +29,18 @@ from traincheck.collect.fingerprint import (
 from traincheck.collect.measures import CELL, Measures
 from traincheck.collect.mirror import mirrored
 from traincheck.collect.needs import Needs
-from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP, DATA, GRAD, Ended, Linked, Noted, Replay, Swept
+from traincheck.collect.replay import (
+    AFTER_STEP,
+    BEFORE_STEP,
+    DATA,
+    GRAD,
+    Choice,
+    Ended,
+    Linked,
+    Noted,
+    Replay,
+    Swept,
+)
 from traincheck.collect.roster import Integers, Roster
 from traincheck.collect.table import Column, Table, Variable
 from traincheck.collect.variables import Variables
@@ -62,11 +74,12 @@ BACKWARD_API = "torch.autograd.backward"
 READ, GLANCED, PASSED = range(3)
 """What is known of gradients: all; only which were new at the last sweep; not even that, as something that is not asked
 about may have changed some since."""
-_SWEEPS = "data", "grads", "some"
+_SWEEPS = "data", "grads", "both", "some"
 """Methods of what does sweeps in C."""
 
-_Choice = tuple[Roster, Integers, Integers]
-"""Of which variables states are noted: what stands where, positions, and an id for each."""
+_noted: Callable[[tuple[Roster, Choice, int]], Noted] = partial(tuple.__new__, Noted)
+_ended: Callable[[tuple[tuple[tuple[int, int, int], ...]]], Ended] = partial(tuple.__new__, Ended)
+"""Made in every step: those that NamedTuple defines are functions of Python."""
 
 
 class Changes:
@@ -90,7 +103,7 @@ class Changes:
         self._watches_grad = self._grad.written or self._grad_states
         self._replay = Replay(buffers)
         self._trainer: int | None = None  # the thread that computes gradients
-        self._chosen: dict[int, tuple[int, Collection[int], tuple[_Choice, _Choice]]] = {}
+        self._chosen: dict[int, tuple[int, Collection[int], Roster, tuple[Choice, Choice]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
         self._compiled = self._sweeper()
         # fingerprints taken on a GPU are those of the compiled part
@@ -102,8 +115,12 @@ class Changes:
         # compiled sweeps of memory as it is, while that does for all; by name those that take copies on the host
         # where some is on another device, and those that have to be done in Python
         self._direct = {name: getattr(self._compiled, name) for name in _SWEEPS if self._compiled is not None}
+        if not (self._watches_data and self._watches_grad):
+            self._direct.pop("both", None)
         self._mirrored: set[str] = set()
         self._unfit: set[str] = set()
+        self.read: Callable[[torch.Tensor], int | None] | None = getattr(self._compiled, "fingerprint", None)
+        """The fingerprint of a tensor whose memory can be read directly, None for others; None without what can."""
         self.seen = READ
         """How much is known of gradients: READ, GLANCED or PASSED."""
         self.write: Callable[[], None] = self._replay.run
@@ -111,7 +128,7 @@ class Changes:
 
     def fingerprint(self, tensor: torch.Tensor) -> int:
         """As that of the module of this name, in less time where memory can be read directly."""
-        found = None if self._compiled is None else self._compiled.fingerprint(tensor)
+        found = None if self.read is None else self.read(tensor)
         return fingerprint(tensor) if found is None else found
 
     def data(self, call: int) -> None:
@@ -200,19 +217,30 @@ class Changes:
                 raise RuntimeError("two threads of this process train; values are followed where one does")
             self._trainer = thread
 
+    def both(self, told: bool, data_call: int, grad_call: int, counted: bool = False) -> None:
+        """What `data` and then `grads` do."""
+        done, sweeps = 0, self._direct.get("both")
+        if sweeps is not None and len(self._threads) <= 1 and not capturing():
+            with self._table.lock:
+                done = sweeps(data_call, grad_call, told, counted)
+            if done > GRAD and not counted:
+                self.seen = READ
+        if done <= DATA:
+            self.data(data_call)
+        if done <= GRAD:
+            self.grads(grad_call, told, False, counted)
+
     def before_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the gradients that an optimizer is about to use: those it holds, and those that nobody holds."""
         if self._grad_states:
-            roster, positions, ids = self._choice(optimizer, held)[GRAD]
-            self._replay.note(Noted(roster, GRAD, seq, BEFORE_STEP, positions, ids))
+            self._note_states(GRAD, seq, optimizer, held)
 
     def after_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
         """Note the values that an optimizer's step has left."""
         if self._data_states:
             if self._data.column.stale and not capturing():
                 self._measure_stale()
-            roster, positions, ids = self._choice(optimizer, held)[DATA]
-            self._replay.note(Noted(roster, DATA, seq, AFTER_STEP, positions, ids))
+            self._note_states(DATA, seq, optimizer, held)
 
     def forget(self) -> None:
         """Steps were left out: what changed in them is nobody's, so start from the values of now."""
@@ -222,15 +250,15 @@ class Changes:
             self.data(NULL)
             self.grads(NULL)
 
-    def end_step(self, *marks: bytes) -> None:
+    def end_step(self, *marks: tuple[int, int, int]) -> None:
         """The step is over: its states are the last that were noted in it of each variable and point.
 
-        `marks` are rows that say so, which are not to be written before what was in the step.
+        `marks` are rows of marks that say so, which are not to be written before what was in the step.
         """
         if self._deferred is not None and self._deferred.used:
             with self._table.lock:
                 self._deferred.end_step()
-        self._replay.note(Ended(marks))
+        self._replay.note(_ended((marks,)))
 
     def upcoming(self) -> int:
         """The number before which no event has rows that wait for a GPU: what comes next when there are none."""
@@ -266,16 +294,16 @@ class Changes:
                 self._replay.run()
                 column.prints, column.calls = self._replay.last(DATA, self._table.roster())
 
-    def _choice(self, optimizer: int, held: Collection[int]) -> tuple[_Choice, _Choice]:
-        """What states are noted of around a step of `optimizer`, which holds `held`: of data, of gradients."""
+    def _note_states(self, column: int, seq: int, optimizer: int, held: Collection[int]) -> None:
+        """Note states around a step of `optimizer`, which holds `held`."""
         known = self._chosen.get(optimizer)
-        if known is not None and known[0] == self._table.version and known[1] is held:
-            return known[2]
-        with self._table.lock:
-            roster = self._table.roster()
-            found = (roster, *self._table.noted(held, True)), (roster, *self._table.noted(held, False))
-            self._chosen[optimizer] = self._table.version, held, found
-        return found
+        if known is None or known[0] != self._table.version or known[1] is not held:
+            with self._table.lock:
+                data = Choice(DATA, AFTER_STEP, *self._table.noted(held, True))
+                grad = Choice(GRAD, BEFORE_STEP, *self._table.noted(held, False))
+                known = self._table.version, held, self._table.roster(), (data, grad)
+                self._chosen[optimizer] = known
+        self._replay.note(_noted((known[2], known[3][column], seq)))
 
     def _sweeper(self) -> Any:
         """What does the same in C where all memory can be read directly, on the host and contiguous; None without it.
@@ -314,6 +342,7 @@ class Changes:
         if done is None:
             # where one tensor needs more than a look at its memory, it most often will again
             self._direct.pop(sweep, None)
+            self._direct.pop("both", None)
             self._mirrored.add(sweep)
             copies = mirrored(tensors())
             done = None if copies is None else method(call, copies, *more)

@@ -88,7 +88,7 @@ class Functions:
             self._buffers.add("functions", self._buffers.names(name), FUNCTION_UNRECORDED)
 
     def turn(self) -> None:
-        """A step that is recorded begins, or in a process that loads data a batch: calls are counted anew."""
+        """In a process that loads data a batch begins: calls are counted anew, as they are in every step."""
         self._turn += 1
 
     def recorder(self, followed: Followed, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,8 +138,9 @@ class Functions:
 
     def _enter(self, thread: Thread, followed: Followed, args: Any, kwargs: dict[str, Any]) -> Entered | None:
         monitor, needs = self._monitor, self._needs
-        if followed.turn != self._turn:
-            followed.turn, followed.count = self._turn, 0
+        turn = self._turn + monitor.steps.step  # neither ever falls
+        if followed.turn != turn:
+            followed.turn, followed.count = turn, 0
         followed.count += 1
         if followed.count > MOST_IN_A_STEP and not followed.asked:
             self._give_up(followed)

@@ -44,7 +44,9 @@ class Gradients:
         self._asked = {kind: self._everywhere or any(_is_of(api, kind) for api in asked) for kind in _APIS}
         self._brief = not self._everywhere and not any(_is_of(api, BACKWARD) for api in needs.classes)
         self.sweep: Callable[..., None] = changes.grads if self._everywhere else partial(changes.grads, told=False)
-        """Sweeps around anything else, such as an optimizer's step, as `Changes.grads` does."""
+        """Sweeps around anything else, as `Changes.grads` does."""
+        self.sweep_both: Callable[..., None] = partial(changes.both, self._everywhere)
+        """Sweeps values, too, as `Changes.both` does: around an optimizer's step."""
 
     def before(self, kind: str, first: Before | None = None) -> Before | None:
         """What is to be done when a call of some kind begins, `first` before all."""

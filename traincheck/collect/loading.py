@@ -25,9 +25,11 @@ def install_loading(monitor: Monitor, watcher: Watcher) -> None:
     api = cache(lambda: monitor.apis.function(_NEXT, _PLACE))  # not before the first: who loads nothing has none
 
     def of_iterator(args: tuple[Any, ...]) -> tuple[Api, Any, tuple[Any, ...]]:
-        iterator = args[0]
-        loader = monitor.loaders.get(iterator, iterator)
-        return api(), loader, (iterator._num_yielded,)
+        (iterator,) = args  # which has its loader's number
+        found = api()
+        if not found.takes:  # then the class is all there is to ask about
+            watch.by_class[type(iterator)] = found
+        return found, iterator, (iterator._num_yielded,)
 
     watch = Watch(
         before=monitor.fetch_entered,

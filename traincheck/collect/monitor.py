@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 import traceback
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -45,7 +44,6 @@ class Monitor:
         self.failed = False
         self.worker: str | None = None
         self.buffers = Buffers()
-        self._pack_mark = self.buffers.pack("marks")
         self.objects = Objects(self.buffers)
         self.tensors = Tensors(self.buffers.next_id)
         self.contexts = Contexts(self.buffers)
@@ -70,7 +68,6 @@ class Monitor:
             Governor(settings.budget) if settings.budget else None,
             self._watches,
         )
-        self.loaders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._holdings = Holdings()
         self.hyperparameters = Hyperparameters(self.buffers, self.objects, self.needs)
         self.moments = Moments(self.buffers, self.variables, self.needs)
@@ -80,7 +77,7 @@ class Monitor:
         self.look: Callable[[], None] = lambda: None
         """Looks for functions to follow; called where a script has just imported or defined something, if ever."""
         self.turn: Callable[[], None] = lambda: None
-        """Told that a step begins which is recorded, or a batch in a process that loads data."""
+        """Told that a batch begins in a process that loads data."""
         self.watch: Callable[[int], None] = lambda level: None
         """Told what is to be watched from now on, as Sampling has it."""
         self._lock = threading.Lock()
@@ -103,17 +100,20 @@ class Monitor:
     def _mark_step(self, seq: int, step: int, at_once: bool) -> None:
         if not self.steps_gate.open:
             return  # the end of a call that was under way when collection ended
-        mark = self._pack_mark
-        self.changes.end_step(mark(seq, step, MARK_STEP), mark(self.steps.turned, step, MARK_LEFT))
-        if not self.sampling.everything and self.sampling.begin(step, at_once, self.steps.countable):
-            self.changes.forget()
-        told = not self.steps.counting or self.step_ended is not None
-        self.steps.defer(0 if told else self.sampling.spare(step))
+        self.changes.end_step((seq, step, MARK_STEP), (self.steps.turned, step, MARK_LEFT))
+        if not self.sampling.everything:
+            self._sample(step, at_once)
         if self.full_gate.open:
-            self.turn()
             self.look()
         if self.step_ended is not None:
             self.step_ended()
+
+    def _sample(self, step: int, at_once: bool) -> None:
+        """Decide what is recorded of a step that begins."""
+        if self.sampling.begin(step, at_once, self.steps.countable):
+            self.changes.forget()
+        told = not self.steps.counting or self.step_ended is not None
+        self.steps.defer(0 if told else self.sampling.spare(step))
 
     def _watches(self, level: int) -> None:
         self.steps.counting = level == COUNTING
@@ -206,8 +206,7 @@ class Monitor:
         self.steps.enter_optimizer(opened.enter, opened.receiver)
         if full:
             self._stepped = True
-            self.changes.data(NULL)
-            self.gradients.sweep(opened.parent)
+            self.gradients.sweep_both(NULL, opened.parent)
             self.changes.before_step(opened.enter, opened.receiver, self._holdings[opened.receiver].tensors)
             if moved and self.hyperparameters.follows:
                 self.hyperparameters.look(optimizer, opened.parent)
@@ -217,8 +216,7 @@ class Monitor:
         if not self.full_gate.open:
             return
         holding = self._holdings[opened.receiver]
-        self.changes.data(opened.enter)
-        self.gradients.sweep(opened.enter, counted=loss is None and holding.counts_writes(optimizer))
+        self.gradients.sweep_both(opened.enter, opened.enter, loss is None and holding.counts_writes(optimizer))
         self.changes.after_step(opened.enter, opened.receiver, holding.tensors)
         if self.moments.wanted:
             self.moments.note(optimizer, opened.enter)

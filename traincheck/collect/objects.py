@@ -17,8 +17,11 @@ class Numbered:
         self._next_id = next_id
         self.known: dict[int, tuple[weakref.ref[Any], int]] = {}
 
-    def add(self, thing: object) -> int:
-        """The number of `thing`, a new one when it has none yet; NULL for what cannot be referred to weakly."""
+    def add(self, thing: object, number: int | None = None) -> int:
+        """The number of `thing`, a new one when it has none yet and is given none.
+
+        NULL for what cannot be referred to weakly.
+        """
         address = id(thing)
         entry = self.known.get(address)
         if entry is not None and entry[0]() is thing:
@@ -34,7 +37,8 @@ class Numbered:
             reference = weakref.ref(thing, forget)
         except TypeError:
             return NULL
-        number = self._next_id()
+        if number is None:
+            number = self._next_id()
         known[address] = (reference, number)
         return number
 
@@ -56,6 +60,10 @@ class Objects:
         if number != NULL:
             self._buffers.add("objects", number, self._buffers.names(qualified(type(thing))))
         return number
+
+    def alias(self, thing: object, other: object) -> None:
+        """From now on `thing` has the number of `other`, unless it has one."""
+        self._numbers.add(thing, self.number(other))
 
 
 class Tensors:

@@ -66,6 +66,8 @@ def _state(monitor: Monitor) -> Any:
         is_grad_enabled=torch.is_grad_enabled, is_inference=torch.is_inference_mode_enabled,
         monitor=monitor, calls=recorded, threads=recorded.threads, steps=monitor.steps,
         pending=monitor.steps.pending, full=monitor.full_gate,
+        fingerprint=monitor.changes.read, links=buffers.rows("links"),
+        names=buffers.names, known_names=buffers.names.known,
         rows=buffers.rows("calls"), counter=buffers.counter, summaries=monitor.summaries,
         objects=monitor.objects, known_objects=monitor.objects.known,
         contexts=monitor.contexts, known_contexts=monitor.contexts.known, wants_contexts=needs.contexts,

@@ -21,7 +21,7 @@ from traincheck.collect.ranges import NO_RANGE
 from traincheck.collect.roster import Integers, Roster
 from traincheck.trace.layout import FAMILIES, LINK_HASHED
 
-__all__ = ["AFTER_STEP", "BEFORE_STEP", "DATA", "GRAD", "Ended", "Linked", "Noted", "Replay", "Swept"]
+__all__ = ["AFTER_STEP", "BEFORE_STEP", "DATA", "GRAD", "Choice", "Ended", "Linked", "Noted", "Replay", "Swept"]
 
 DATA, GRAD = range(2)
 _ATTRIBUTES = ("data", "grad")
@@ -45,21 +45,27 @@ class Swept(NamedTuple):
     cells: bytes | Pending
 
 
-class Noted(NamedTuple):
-    """The states of some variables are asked for, as they are now: a row for each of `ids`."""
+class Choice(NamedTuple):
+    """Of which variables states are noted, of what column and at which point: positions, and an id for each row."""
 
-    roster: Roster
     column: int
-    seq: int
     point: int
     positions: Integers
     ids: Integers
 
 
-class Ended(NamedTuple):
-    """The step has ended: packed marks that say so are to be written, after all that was in it."""
+class Noted(NamedTuple):
+    """The states of some variables are asked for, as they are now."""
 
-    marks: tuple[bytes, ...]
+    roster: Roster
+    choice: Choice
+    seq: int
+
+
+class Ended(NamedTuple):
+    """The step has ended: rows of marks that say so are to be written, after all that was in it."""
+
+    marks: tuple[tuple[int, int, int], ...]
 
 
 class Linked(NamedTuple):
@@ -85,7 +91,6 @@ class Replay:
         self._columns = [_Column(buffers, column) for column in (DATA, GRAD)]
         self._step = 0
         self._lock = RLock()
-        self._write_mark = buffers.append("marks")
         self._states: list[tuple[Integers, Table]] = []  # steps and rows of states, of steps that may not have ended
 
     def run(self) -> None:
@@ -102,7 +107,7 @@ class Replay:
             for event in taken:  # a follower may take a step for complete that is marked as ended
                 if type(event) is Ended:
                     for mark in event.marks:
-                        self._write_mark(mark)
+                        self._buffers.add("marks", *mark)
 
     def last(self, column: int, roster: Roster) -> tuple[list[int], list[int]]:
         """Of the variables of `roster`, the fingerprints last seen by `run`, and the calls that set them."""
@@ -116,13 +121,14 @@ class Replay:
             if isinstance(event, Swept):
                 swept[event.column].append(event)
             elif isinstance(event, Noted):
-                noted[event.column].append((event, len(swept[event.column]), self._step))
+                column = event.choice.column
+                noted[column].append((event, len(swept[column]), self._step))
             elif isinstance(event, Ended):
                 self._step += 1
-        for column in self._columns:
-            if swept[column.number] or noted[column.number]:
-                column.play(roster, swept[column.number])
-                self._states += column.states(noted[column.number])
+        for each in self._columns:
+            if swept[each.number] or noted[each.number]:
+                each.play(roster, swept[each.number])
+                self._states += each.states(noted[each.number])
 
     def _write_link(self, link: Linked) -> None:
         cells = np.frombuffer(link.cells.cells(), CELL)
@@ -200,15 +206,16 @@ class _Column:
         """The steps and rows of what was noted, each as of a number of the sweeps just played, in a step."""
         if not noted:
             return
-        counts = [len(note.ids) for note, _, _ in noted]
+        choices = [note.choice for note, _, _ in noted]
+        counts = [len(choice.ids) for choice in choices]
         times = np.repeat([time for _, time, _ in noted], counts)
-        keys = np.concatenate([note.positions for note, _, _ in noted]) * self._times + times
+        keys = np.concatenate([choice.positions for choice in choices]) * self._times + times
         cells = self._cells[np.searchsorted(self._keys, keys, side="right") - 1]
         prints, norms = cells["print"], cells["norm"]
         rows = np.empty(len(cells), FAMILIES["states"].packed)
-        rows["variable"] = np.concatenate([note.ids for note, _, _ in noted])
+        rows["variable"] = np.concatenate([choice.ids for choice in choices])
         rows["at"] = np.repeat([note.seq for note, _, _ in noted], counts)
-        rows["point"] = np.repeat([note.point for note, _, _ in noted], counts)
+        rows["point"] = np.repeat([choice.point for choice in choices], counts)
         rows["attr"] = self._attr
         rows["hashed"] = hashed = (prints != ABSENT) & (prints != UNSEEN) & (prints != NO_GRADIENT)
         rows["fingerprint"] = np.where(hashed, prints, 0)

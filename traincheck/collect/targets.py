@@ -266,4 +266,4 @@ class Targets:
             self.monitor.settings_changed(optimizer, opened.enter)
 
     def _remember_loader(self, thread: Thread, opened: Open, loader: Any, result: Any) -> None:
-        self.monitor.loaders[result] = loader
+        self.monitor.objects.alias(result, loader)

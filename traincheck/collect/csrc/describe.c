@@ -2,6 +2,8 @@
 
 #include "memo.h"
 
+enum { LINK_HASHED = 2, LINK_ROW = 29 };
+
 static PyObject *key_of_tensor(PyObject *value)
 {
     PyObject *on_cpu = PyObject_GetAttr(value, is_cpu_word);
@@ -53,17 +55,64 @@ static PyObject *call_with_value(PyObject *target, PyObject *method, Asked asked
     return found;
 }
 
+/* The id of a word: borrowed, as all ids of words are kept; NULL with an error. */
+static PyObject *id_of(State *state, PyObject *word)
+{
+    PyObject *known = PyDict_GetItemWithError(state->known_names, word);
+    if (known != NULL || PyErr_Occurred())
+        return known;
+    PyObject *made = PyObject_CallOneArg(state->names, word);
+    Py_XDECREF(made);
+    return made;
+}
+
+/* Links the values of a tensor to a call, but not which tensor it is: 1 when done, 0 when its memory does not tell them
+   here, -1 with an error. */
+static int link_values(State *state, Asked asked, PyObject *name, PyObject *value)
+{
+    if (state->fingerprint == Py_None)
+        return 0;
+    PyObject *found = PyObject_CallOneArg(state->fingerprint, value);
+    if (found == NULL || found == Py_None) {
+        Py_XDECREF(found);
+        return found == NULL ? -1 : 0;
+    }
+    uint64_t print = PyLong_AsUnsignedLongLong(found);
+    Py_DECREF(found);
+    PyObject *id = id_of(state, name);
+    if (id == NULL)
+        return -1;
+    char row[LINK_ROW], *at = row, flags = (char)(asked.flags | LINK_HASHED);
+    int64_t tensor = NONE_ID;
+    at = put(at, asked.call, 8);
+    memcpy(at, &tensor, 8);
+    memcpy(at + 8, &print, 8);
+    at = put(at + 16, id, 4);
+    memcpy(at, &flags, 1);
+    PyObject *packed = PyBytes_FromStringAndSize(row, LINK_ROW);
+    int status = packed == NULL || PyList_Append(state->links, packed) < 0 ? -1 : 1;
+    Py_XDECREF(packed);
+    return status;
+}
+
+/* Links a tensor to a call as it is asked for; -1 with an error. */
+static int link_tensor(State *state, Asked asked, PyObject *name, PyObject *value)
+{
+    if (!asked.linked && !asked.hashed)
+        return 0;
+    int linked = asked.linked ? 0 : link_values(state, asked, name, value);
+    if (linked != 0)
+        return linked;
+    PyObject *done = call_with_value(state->summaries, link_word, asked, asked.call, name, value);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 1;
+}
+
 static PyObject *key_of(State *state, Asked asked, PyObject *name, PyObject *value)
 {
     PyObject *type = (PyObject *)Py_TYPE(value);
     if (type == state->Tensor || type == state->Parameter) {
-        if (asked.linked || asked.hashed) {
-            PyObject *done = call_with_value(state->summaries, link_word, asked, asked.call, name, value);
-            if (done == NULL)
-                return NULL;
-            Py_DECREF(done);
-        }
-        return key_of_tensor(value);
+        return link_tensor(state, asked, name, value) < 0 ? NULL : key_of_tensor(value);
     }
     if (is_scalar(Py_TYPE(value)) || type == state->dtype || type == state->device)
         return PyTuple_Pack(2, type, value);

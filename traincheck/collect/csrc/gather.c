@@ -90,16 +90,16 @@ int gather_data(Sweeper *self, PyObject *references, PyObject *stand_ins)
     return DONE;
 }
 
-/* The mark of a gradient; one that is like no other where there is no count. */
-static int mark_of(Sweeper *self, PyObject *gradient, Mark *mark)
+/* The mark of a gradient, which is described on the way; one that is like no other where there is no count. */
+static int mark_of(Sweeper *self, PyObject *gradient, Item *item)
 {
-    *mark = (Mark){0};
+    item->mark = (Mark){0};
     if (gradient == Py_None)
         return DONE;
-    Described told;
-    PyObject *version = self->describe(gradient, &told) == 0 ? PyObject_GetAttr(gradient, _version_word) : NULL;
-    mark->values = version == NULL ? NULL : (const char *)told.data + told.offset;
-    mark->version = version == NULL ? -1 : PyLong_AsLongLong(version) + 1;
+    item->described = self->describe(gradient, &item->told) == 0;
+    PyObject *version = item->described ? PyObject_GetAttr(gradient, _version_word) : NULL;
+    item->mark.values = version == NULL ? NULL : (const char *)item->told.data + item->told.offset;
+    item->mark.version = version == NULL ? -1 : PyLong_AsLongLong(version) + 1;
     Py_XDECREF(version);
     if (PyErr_Occurred()) { /* sparse, meta, or made in inference mode */
         if (!PyErr_ExceptionMatches(PyExc_Exception))
@@ -122,12 +122,13 @@ int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins, i
             Py_DECREF(gradient);
             return LATER;
         }
-        Mark mark = {NULL, -1};
-        int fit = marked ? mark_of(self, gradient, &mark) : DONE;
-        add_item(self, stand_in(gradient, stand_ins, at), at, PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)));
+        Item item = {.place = at, .position = PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)), .mark = {NULL, -1}};
+        int fit = marked ? mark_of(self, gradient, &item) : DONE;
+        item.described &= stand_ins == Py_None;
+        item.tensor = stand_in(gradient, stand_ins, at);
+        self->items[self->count++] = item;
         if (fit != DONE)
             return fit;
-        self->items[self->count - 1].mark = mark;
     }
     return DONE;
 }
@@ -161,13 +162,15 @@ static int owns_memory(PyObject *tensor, const Described *told)
     return elements * told->bits / 8 == (uintptr_t)told->data + told->offset ? UNFIT : DONE;
 }
 
-int find_memory(Sweeper *self, PyObject *tensor, Memory *memory)
+int find_memory(Sweeper *self, PyObject *tensor, const Described *known, Memory *memory)
 {
     int plain = PySequence_Contains(self->plain, (PyObject *)Py_TYPE(tensor));
     if (plain != 1)
         return plain < 0 ? FAILED : UNFIT;
     Described told;
-    if (self->describe(tensor, &told) != 0) { /* sparse, meta or quantised */
+    if (known != NULL)
+        told = *known;
+    else if (self->describe(tensor, &told) != 0) { /* sparse, meta or quantised */
         if (!PyErr_ExceptionMatches(PyExc_RuntimeError) && !PyErr_ExceptionMatches(PyExc_BufferError))
             return FAILED;
         PyErr_Clear();

@@ -6,6 +6,7 @@
 #define TRAINCHECK_NATIVE_H
 
 #include "dlpack.h"
+#include <string.h>
 #include <structmember.h>
 
 /* The slots that are read here, class by class: (class, slot). */
@@ -46,9 +47,9 @@ WORDS(DECLARE_WORD)
 /* The objects of one process's collector that a recorder works on: all are attributes, set once. */
 #define PARTS(X)                                                                                                       \
     X(Open) X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)              \
-    X(exchange) X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_contexts)                  \
-    X(known_objects) X(monitor) X(objects) X(one) X(ours) X(pending) X(rows) X(sites) X(steps) X(summaries)            \
-    X(threads) X(wants_contexts) X(wants_sites)
+    X(exchange) X(fingerprint) X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names)                     \
+    X(known_contexts) X(known_names) X(known_objects) X(links) X(monitor) X(names) X(objects) X(one) X(ours)           \
+    X(pending) X(rows) X(sites) X(steps) X(summaries) X(threads) X(wants_contexts) X(wants_sites)
 
 typedef struct {
     PyObject_HEAD
@@ -75,6 +76,14 @@ typedef struct {
 } Asked;
 
 #define NONE_ID (-1L)
+
+/* Puts a whole number into a row that is packed as in buffers.py: so many bytes of it. */
+static inline char *put(char *row, PyObject *number, int width)
+{
+    long long value = PyLong_AsLongLong(number);
+    memcpy(row, &value, width); /* little-endian, as everything there */
+    return row + width;
+}
 
 static inline int is_scalar(PyTypeObject *type)
 {

@@ -2,7 +2,6 @@
 
 #include "native.h"
 #include <stddef.h>
-#include <string.h>
 
 enum { RETURNED = 0, RESULT_FLAG = 1, ROW = 66 };
 
@@ -25,13 +24,6 @@ static int give_up(State *state)
     Py_XDECREF(traceback);
     Py_XDECREF(told);
     return told == NULL ? -1 : 0;
-}
-
-static char *put(char *row, PyObject *number, int width)
-{
-    long long value = PyLong_AsLongLong(number);
-    memcpy(row, &value, width); /* little-endian, as the fallback packs it */
-    return row + width;
 }
 
 /* Takes a call from the stack, with those above it that were left unseen, and writes its row unless it is passed by. */

@@ -39,7 +39,7 @@ static int read_all(Sweeper *self, int column, int ranged, int brief)
             item->read.print = self->gap;
             continue;
         }
-        int fit = find_memory(self, item->tensor, &item->read.memory);
+        int fit = find_memory(self, item->tensor, item->described ? &item->told : NULL, &item->read.memory);
         if (fit != DONE)
             return fit;
         item->read.sort = sort_of(&item->read.memory, ranged);
@@ -220,7 +220,7 @@ static PyObject *fingerprint(PyObject *object, PyObject *tensor)
 {
     Sweeper *self = (Sweeper *)object;
     Memory memory;
-    int fit = find_memory(self, tensor, &memory);
+    int fit = find_memory(self, tensor, NULL, &memory);
     if (fit != DONE)
         return fit == FAILED ? NULL : Py_NewRef(Py_None);
     return PyLong_FromUnsignedLongLong(finish_digest(add_up_blocks(memory.values, memory.size, 0, NULL), memory.size));
@@ -232,54 +232,86 @@ static PyObject *answer(int fit)
     return fit == FAILED ? NULL : fit == UNFIT ? Py_NewRef(Py_None) : PyBool_FromLong(fit == DONE);
 }
 
-/* data(call, stand_ins) */
-static PyObject *sweep_data(PyObject *object, PyObject *args)
+static int sweep_all_data(Sweeper *self, PyObject *call, PyObject *stand_ins)
 {
-    Sweeper *self = (Sweeper *)object;
-    PyObject *call, *stand_ins;
-    if (!PyArg_ParseTuple(args, "OO", &call, &stand_ins))
-        return NULL;
     PyObject *references = Py_NewRef(SLOT(self->table, Table__references));
     int fit = begin(self, PyList_GET_SIZE(references), stand_ins);
     if (fit == DONE)
         fit = sweep(self, gather_data(self, references, stand_ins), DATA, call, 1, 0);
     Py_DECREF(references);
-    return answer(fit);
+    return fit;
 }
 
-/* grads(call, stand_ins, told, brief) */
-static PyObject *sweep_gradients(PyObject *object, PyObject *args)
+static int sweep_all_gradients(Sweeper *self, PyObject *call, PyObject *stand_ins, int told, int brief)
 {
-    Sweeper *self = (Sweeper *)object;
-    PyObject *call, *stand_ins;
-    int told, brief;
-    if (!PyArg_ParseTuple(args, "OOpp", &call, &stand_ins, &told, &brief))
-        return NULL;
     PyObject *references = Py_NewRef(SLOT(self->table, Table__parameters));
     int fit = begin(self, PyList_GET_SIZE(references), stand_ins);
     if (fit == DONE)
         fit = sweep(self, gather_gradients(self, references, stand_ins, !brief), GRAD, call, told, brief);
     Py_DECREF(references);
-    return answer(fit);
+    return fit;
+}
+
+/* Whether all gradients have the marks they had; what `begin` and the like return if that cannot be said. */
+static int is_untouched(Sweeper *self, int *same)
+{
+    PyObject *references = Py_NewRef(SLOT(self->table, Table__parameters));
+    int fit = begin(self, PyList_GET_SIZE(references), Py_None);
+    *same = 1;
+    if (fit == DONE) {
+        fit = gather_gradients(self, references, Py_None, 1);
+        for (Item *item = self->items; fit == DONE && *same && item < self->items + self->count; item++) {
+            Mark *now = &item->mark;
+            *same = now->version >= 0 && item->place < self->kept_room[GRAD]
+                    && now->version == self->kept[GRAD][item->place].mark.version
+                    && now->values == self->kept[GRAD][item->place].mark.values;
+        }
+        let_go(self);
+    }
+    Py_DECREF(references);
+    return fit;
+}
+
+/* data(call, stand_ins) */
+static PyObject *sweep_data(PyObject *object, PyObject *args)
+{
+    PyObject *call, *stand_ins;
+    if (!PyArg_ParseTuple(args, "OO", &call, &stand_ins))
+        return NULL;
+    return answer(sweep_all_data((Sweeper *)object, call, stand_ins));
+}
+
+/* grads(call, stand_ins, told, brief) */
+static PyObject *sweep_gradients(PyObject *object, PyObject *args)
+{
+    PyObject *call, *stand_ins;
+    int told, brief;
+    if (!PyArg_ParseTuple(args, "OOpp", &call, &stand_ins, &told, &brief))
+        return NULL;
+    return answer(sweep_all_gradients((Sweeper *)object, call, stand_ins, told, brief));
+}
+
+/* both(call of data, call of gradients, told, counted) */
+static PyObject *sweep_both(PyObject *object, PyObject *args)
+{
+    Sweeper *self = (Sweeper *)object;
+    PyObject *data_call, *grad_call;
+    int told, counted, same = 0;
+    if (!PyArg_ParseTuple(args, "OOpp", &data_call, &grad_call, &told, &counted))
+        return NULL;
+    int fit = sweep_all_data(self, data_call, Py_None);
+    if (fit != DONE)
+        return fit == FAILED ? NULL : PyLong_FromLong(DATA);
+    fit = counted ? is_untouched(self, &same) : DONE;
+    if (fit == DONE && !same)
+        fit = sweep_all_gradients(self, grad_call, Py_None, told, 0);
+    return fit == FAILED ? NULL : PyLong_FromLong(fit == DONE ? COLUMNS : GRAD);
 }
 
 /* untouched() */
 static PyObject *are_untouched(PyObject *object, PyObject *Py_UNUSED(none))
 {
-    Sweeper *self = (Sweeper *)object;
-    PyObject *references = Py_NewRef(SLOT(self->table, Table__parameters));
-    int fit = begin(self, PyList_GET_SIZE(references), Py_None), same = 1;
-    if (fit == DONE) {
-        fit = gather_gradients(self, references, Py_None, 1);
-        for (Item *item = self->items; fit == DONE && same && item < self->items + self->count; item++) {
-            Mark *now = &item->mark;
-            same = now->version >= 0 && item->place < self->kept_room[GRAD]
-                   && now->version == self->kept[GRAD][item->place].mark.version
-                   && now->values == self->kept[GRAD][item->place].mark.values;
-        }
-        let_go(self);
-    }
-    Py_DECREF(references);
+    int same, fit = is_untouched((Sweeper *)object, &same);
     return fit == FAILED ? NULL : PyBool_FromLong(fit == DONE && same);
 }
 
@@ -337,6 +369,9 @@ static PyMethodDef methods[] = {
     {"data", sweep_data, METH_VARARGS, "Sweep values and requires_grad within a call."},
     {"grads", sweep_gradients, METH_VARARGS,
      "Sweep gradients within a call: told as updates or not, briefly or whole."},
+    {"both", sweep_both, METH_VARARGS,
+     "Sweep values within one call and then gradients within another, unless all that may have written to these since "
+     "the last time is counted and nothing has; how many of the two were."},
     {"fingerprint", fingerprint, METH_O, "The fingerprint of a tensor; None when its memory cannot be read directly."},
     {"untouched", are_untouched, METH_NOARGS,
      "Whether all gradients are those of the last sweep, and no operation that counts has written to one."},

@@ -24,6 +24,8 @@ typedef struct {
     PyObject *tensor; /* None for a gradient that is not there */
     Py_ssize_t place, position;
     Mark mark; /* of gradients that are read whole */
+    int described;
+    Described told; /* where it is described */
     Read read;
     PyObject *seen; /* its fingerprint, if that is another than before */
     Cell *cell;     /* and what is told of it */
@@ -60,7 +62,8 @@ int gather_data(Sweeper *, PyObject *references, PyObject *stand_ins);
 int gather_gradients(Sweeper *, PyObject *references, PyObject *stand_ins, int marked);
 int gather_some(Sweeper *, PyObject *tensors, PyObject *stand_ins);
 
-int find_memory(Sweeper *, PyObject *tensor, Memory *);
+/* Finds the memory of a tensor, of which it may be known how it is described. */
+int find_memory(Sweeper *, PyObject *tensor, const Described *known, Memory *);
 
 /* Room for what is kept of so many places. */
 int keep_more(Sweeper *, int column, Py_ssize_t places);
