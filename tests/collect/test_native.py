@@ -22,6 +22,7 @@ from traincheck.collect.buffers import Buffers
 from traincheck.collect.discovery import Modules
 from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
+from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP
 from traincheck.collect.variables import Variables
 from traincheck.facts import Facts
 from traincheck.trace.layout import FAMILIES
@@ -260,8 +261,8 @@ class Watching:
         self._changes.buffers(call, self.model._buffers.values())
         self._changes.data(call)
         self._changes.grads(call + 1)
-        self._changes.before_step(call + 2, 1, frozenset())
-        self._changes.after_step(call + 2, 1, frozenset())
+        self._changes.states(BEFORE_STEP, call + 2, 1, frozenset())
+        self._changes.states(AFTER_STEP, call + 2, 1, frozenset())
         self._changes.end_step()
 
     def rows(self, family: str) -> list[tuple[Any, ...]]:

@@ -78,13 +78,14 @@ class Watch:
     `after` is not told of them; nobody is told anything of them where no step may begin, unless the watch `counts`,
     and they are no open calls there unless it does or they are to be `open_always`. Of one that may be told `later`
     it is enough that the tracker of steps has its calls among what is pending, as the compiled recorder does it.
+    One that only `starts` steps is never told of calls where none may begin.
     The first call of a watch that `begins` something ends the stage init. `linked` says whether the tensors that a
     call is given and returns are linked to it; unless it is said, those of outermost calls are.
     """
 
     __slots__ = (
         "after", "always", "api", "before", "begins", "by_class", "counts", "forward", "frequent", "group", "hashed",
-        "identify", "later", "linked", "open_always", "structural", "told",
+        "identify", "later", "linked", "open_always", "starts", "structural", "told",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +102,7 @@ class Watch:
         counts: bool = False,
         open_always: bool = False,
         later: bool = False,
+        starts: bool = False,
         linked: bool | None = None,
     ) -> None:
         self.api: Api | None = None
@@ -113,6 +115,7 @@ class Watch:
         self.frequent = frequent or forward
         self.counts = counts
         self.later = later
+        self.starts = starts
         self.open_always = counts or open_always
         self.told = after is not None or always is not None
         self.hashed = hashed
@@ -216,7 +219,11 @@ class Calls:
                 return opened
             told = True  # and that began a step which is recorded, as whose first call it is written
         else:
-            told = watch.before is None or (watch.forward and outer is not None and outer.in_forward)
+            told = (
+                watch.before is None
+                or (watch.forward and outer is not None and outer.in_forward)
+                or (watch.starts and not self._steps.waits)
+            )
         if api.takes:
             table, names, items = api.args, api.names, args
             if kwargs or len(args) > len(names) or api.only is not None:

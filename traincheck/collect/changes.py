@@ -41,7 +41,7 @@ from traincheck.collect.replay import (
     Replay,
     Swept,
 )
-from traincheck.collect.roster import Integers, Roster
+from traincheck.collect.roster import Roster
 from traincheck.collect.table import Column, Table, Variable
 from traincheck.collect.variables import Variables
 
@@ -94,15 +94,17 @@ class Changes:
         self._requires = names("requires_grad")
         self._true, self._false = names(values.TRUE), names(values.FALSE)
         self._measures = Measures(names)
-        self._flag_updates = needs.wants_update("requires_grad")
-        self._grad_states = needs.wants_state("grad", "before_step")
-        self._data_states = needs.wants_state("data", "after_step")
-        self._data = _Watched(self._table.data, DATA, needs.wants_update("data"), needs.ranges and self._data_states)
-        self._grad = _Watched(self._table.grad, GRAD, needs.wants_update("grad"), needs.ranges and self._grad_states)
-        self._watches_data = self._data.written or self._data_states
-        self._watches_grad = self._grad.written or self._grad_states
+        self.follows_flags = needs.wants_update("requires_grad")
+        """Whether changes of requires_grad are written."""
+        noted = needs.wants_state("grad", "before_step"), needs.wants_state("data", "after_step")
+        self._noted = noted  # by point
+        self._data = _Watched(self._table.data, DATA, needs.wants_update("data"), needs.ranges and noted[AFTER_STEP])
+        self._grad = _Watched(self._table.grad, GRAD, needs.wants_update("grad"), needs.ranges and noted[BEFORE_STEP])
+        self._watches_data = self._data.written or noted[AFTER_STEP]
+        self._watches_grad = self._grad.written or noted[BEFORE_STEP]
         self._replay = Replay(buffers)
-        self._trainer: int | None = None  # the thread that computes gradients
+        self.trainer: int | None = None
+        """The ident of the thread that computes gradients."""
         self._chosen: dict[int, tuple[int, Collection[int], Roster, tuple[Choice, Choice]]] = {}
         self._readers: dict[tuple[int, ...], Reader] = {}
         self._compiled = self._sweeper()
@@ -148,9 +150,8 @@ class Changes:
 
     def flags(self, call: int) -> None:
         """Look at requires_grad only."""
-        if self._flag_updates:
-            with self._table.lock:
-                self._look_at_flags(call)
+        with self._table.lock:
+            self._look_at_flags(call)
 
     def buffers(self, call: int, among: Iterable[torch.Tensor | None]) -> None:
         """Sweep the values of one module's own buffers; Python leaves those on another device until the step ends."""
@@ -207,15 +208,14 @@ class Changes:
         return any(opened.api.name == BACKWARD_API for thread in others for opened in list(thread.stack))
 
     def meet_trainer(self) -> None:
-        """This thread is about to compute gradients.
+        """This thread, which is not the `trainer`, is about to compute gradients.
 
         Raises RuntimeError when another thread of the script's does, too: its tensors may go while they are read.
         """
-        thread = get_ident()
-        if thread != self._trainer and not current_thread().name.startswith("Dummy-"):  # autograd's own for a device
-            if any(other.ident == self._trainer for other in enumerate_threads()):
+        if not current_thread().name.startswith("Dummy-"):  # autograd's own for a device
+            if any(other.ident == self.trainer for other in enumerate_threads()):
                 raise RuntimeError("two threads of this process train; values are followed where one does")
-            self._trainer = thread
+            self.trainer = get_ident()
 
     def both(self, told: bool, data_call: int, grad_call: int, counted: bool = False) -> None:
         """What `data` and then `grads` do."""
@@ -230,17 +230,23 @@ class Changes:
         if done <= GRAD:
             self.grads(grad_call, told, False, counted)
 
-    def before_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
-        """Note the gradients that an optimizer is about to use: those it holds, and those that nobody holds."""
-        if self._grad_states:
-            self._note_states(GRAD, seq, optimizer, held)
+    def states(self, point: int, seq: int, optimizer: int, held: Collection[int]) -> None:
+        """Note what an optimizer's step finds and leaves: the gradients BEFORE_STEP, the values AFTER_STEP.
 
-    def after_step(self, seq: int, optimizer: int, held: Collection[int]) -> None:
-        """Note the values that an optimizer's step has left."""
-        if self._data_states:
-            if self._data.column.stale and not capturing():
-                self._measure_stale()
-            self._note_states(DATA, seq, optimizer, held)
+        Those of what it holds, and of what nobody holds.
+        """
+        if not self._noted[point]:
+            return
+        if point == AFTER_STEP and self._data.column.stale and not capturing():
+            self._measure_stale()
+        known = self._chosen.get(optimizer)
+        if known is None or known[0] != self._table.version or known[1] is not held:
+            with self._table.lock:
+                before = Choice(GRAD, BEFORE_STEP, *self._table.noted(held, False))
+                after = Choice(DATA, AFTER_STEP, *self._table.noted(held, True))
+                known = self._table.version, held, self._table.roster(), (before, after)
+                self._chosen[optimizer] = known
+        self._replay.note(_noted((known[2], known[3][point], seq)))
 
     def forget(self) -> None:
         """Steps were left out: what changed in them is nobody's, so start from the values of now."""
@@ -293,17 +299,6 @@ class Changes:
                 self.wait()
                 self._replay.run()
                 column.prints, column.calls = self._replay.last(DATA, self._table.roster())
-
-    def _note_states(self, column: int, seq: int, optimizer: int, held: Collection[int]) -> None:
-        """Note states around a step of `optimizer`, which holds `held`."""
-        known = self._chosen.get(optimizer)
-        if known is None or known[0] != self._table.version or known[1] is not held:
-            with self._table.lock:
-                data = Choice(DATA, AFTER_STEP, *self._table.noted(held, True))
-                grad = Choice(GRAD, BEFORE_STEP, *self._table.noted(held, False))
-                known = self._table.version, held, self._table.roster(), (data, grad)
-                self._chosen[optimizer] = known
-        self._replay.note(_noted((known[2], known[3][column], seq)))
 
     def _sweeper(self) -> Any:
         """What does the same in C where all memory can be read directly, on the host and contiguous; None without it.
@@ -425,7 +420,7 @@ class Changes:
         return tensors
 
     def _flag(self, index: int, call: int) -> None:
-        if self._flag_updates:
+        if self.follows_flags:
             now = self._table.flags[index]
             before, after = (self._false, self._true) if now else (self._true, self._false)
             for number in self._table.variables[index].ids:

@@ -22,6 +22,7 @@ from traincheck.collect.holdings import Holdings, held_by
 from traincheck.collect.hyperparameters import Hyperparameters
 from traincheck.collect.moments import Moments
 from traincheck.collect.objects import Objects, Tensors
+from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP
 from traincheck.collect.sampling import COUNTING, NOTHING, Gate, Governor, Sampling
 from traincheck.collect.settings import RANK, WORLD, Settings
 from traincheck.collect.sites import Sites
@@ -166,10 +167,10 @@ class Monitor:
         if self.full_gate.open:
             self.variables.called(module)
             if torch.is_grad_enabled():
-                if self._stepped:
-                    self.changes.flags(opened.parent)
-                else:
+                if not self._stepped:
                     self.changes.data(opened.parent)
+                elif self.changes.follows_flags:
+                    self.changes.flags(opened.parent)
 
     def module_left(self, thread: Thread, opened: Open, module: Module, result: Any) -> None:
         """The forward of a module with buffers returned: they may have moved."""
@@ -207,7 +208,7 @@ class Monitor:
         if full:
             self._stepped = True
             self.gradients.sweep_both(NULL, opened.parent)
-            self.changes.before_step(opened.enter, opened.receiver, self._holdings[opened.receiver].tensors)
+            self.changes.states(BEFORE_STEP, opened.enter, opened.receiver, self._holdings[opened.receiver].tensors)
             if moved and self.hyperparameters.follows:
                 self.hyperparameters.look(optimizer, opened.parent)
 
@@ -217,7 +218,7 @@ class Monitor:
             return
         holding = self._holdings[opened.receiver]
         self.gradients.sweep_both(opened.enter, opened.enter, loss is None and holding.counts_writes(optimizer))
-        self.changes.after_step(opened.enter, opened.receiver, holding.tensors)
+        self.changes.states(AFTER_STEP, opened.enter, opened.receiver, holding.tensors)
         if self.moments.wanted:
             self.moments.note(optimizer, opened.enter)
         self._last_steps[opened.receiver] = opened.enter

@@ -1,5 +1,6 @@
 """What is watched: the functions and methods of torch that training is made of."""
 
+from threading import get_ident
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -151,8 +152,11 @@ class Targets:
         autocast = torch.amp.autocast_mode.autocast
         for method in (autocast.__enter__, autocast.__exit__):
             self.watcher.notice(method, lambda _: self.monitor.autocast_changed(), after=True)
+        starter = self._starter_with_loss if self.monitor.needs.metrics else self.monitor.starter
         self.watcher.function(
-            torch.Tensor.backward, "torch.Tensor.backward", Watch(before=self._backward, frequent=True)
+            torch.Tensor.backward,
+            "torch.Tensor.backward",
+            Watch(before=starter, starts=not self.monitor.needs.metrics, frequent=True),
         )
         self.watcher.function(
             torch.autograd.backward,
@@ -242,16 +246,17 @@ class Targets:
         if self.monitor.calls.started:
             self.monitor.starter(thread, opened, receiver, items)
 
-    def _backward(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-        if self.monitor.steps.waits:
-            self.monitor.starter(thread, opened, receiver, items)
-        if self.monitor.needs.metrics and self.monitor.full_gate.open:
+    def _starter_with_loss(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
+        self.monitor.starter(thread, opened, receiver, items)
+        if self.monitor.full_gate.open:
             self.monitor.metric(opened.enter, "loss", items[0].detach())
 
     def _backward_entered(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
-        self.monitor.changes.meet_trainer()
-        if self.monitor.steps.waits:
-            self.monitor.starter(thread, opened, receiver, items)
+        monitor = self.monitor
+        if get_ident() != monitor.changes.trainer:
+            monitor.changes.meet_trainer()
+        if monitor.steps.waits:
+            monitor.starter(thread, opened, receiver, items)
 
     def _sweep_all(self, thread: Thread, opened: Open, receiver: Any, result: Any) -> None:
         if self.monitor.full_gate.open:

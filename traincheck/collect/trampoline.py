@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 
+from traincheck.collect.compiled import NATIVE
 from traincheck.collect.untraced import pass_over
 
 _VARARGS, _VARKEYWORDS = 0x04, 0x08
@@ -60,13 +61,14 @@ def trampoline(
         body = _COMPILED_BODY
         if function.__globals__.get(name) is not torch or name in (*old.co_varnames, *old.co_freevars):
             name, body = _TORCH, f"import torch as {_TORCH}; {body}"
-    new = _passing_on(old, body, name, _Recorder(record, original))
+    stands = record if NATIVE is not None and type(record) is NATIVE.Recorder else _Recorder(record, original)
+    new = _passing_on(old, body, name, stands)
     pass_over(new)
     return new
 
 
 class _Recorder(partial[Any]):
-    """A recorder among the constants of code; pickled as the function that it stands before."""
+    """A recorder among the constants of code; pickled as the function that it stands before, as compiled ones are."""
 
     def __new__(cls, record: Callable[..., Any], original: FunctionType) -> Self:
         found = super().__new__(cls, record)

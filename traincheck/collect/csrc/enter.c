@@ -225,7 +225,7 @@ static int fill(Recorder *self, PyObject *thread, PyObject *api, PyObject *opene
         return -1;
     int sites = is_true(state->wants_sites), contexts = is_true(state->wants_contexts);
     SLOT(opened, Open_site) =
-        sites ? find_site(state, self->up, inherited, users) : PyLong_FromLong(NONE_ID);
+        sites ? find_site(self, inherited, users) : PyLong_FromLong(NONE_ID);
     if (SLOT(opened, Open_site) == NULL)
         return -1;
     SLOT(opened, Open_contexts) = contexts ? find_context(state, SLOT(opened, Open_training),
@@ -284,8 +284,9 @@ static PyObject *push(Recorder *self, PyObject *thread, PyObject *api, PyObject 
     if (opened == NULL)
         return NULL;
     int within = forward && outer != NULL && is_true(SLOT(outer, Open_in_forward));
-    int told = SLOT(watch, Watch_before) == Py_None || within, passing = 0;
-    if (!full && is_true(SLOT(watch, Watch_frequent))) {
+    int waits = is_true(SLOT(watch, Watch_starts)) ? flag(self->state->steps, waits_word) : 1;
+    int told = SLOT(watch, Watch_before) == Py_None || within || !waits, passing = waits < 0 ? -1 : 0;
+    if (passing == 0 && !full && is_true(SLOT(watch, Watch_frequent))) {
         passing = pass_by(self, thread, opened, made);
         told = 1;
     }

@@ -25,7 +25,7 @@
     X(Variable, index) X(Variable, tensor)                                                                             \
     X(Watch, after) X(Watch, always) X(Watch, api) X(Watch, before) X(Watch, begins) X(Watch, by_class)                \
     X(Watch, counts) X(Watch, forward) X(Watch, frequent) X(Watch, group) X(Watch, hashed) X(Watch, identify)          \
-    X(Watch, later) X(Watch, linked) X(Watch, structural) X(Watch, told)
+    X(Watch, later) X(Watch, linked) X(Watch, starts) X(Watch, structural) X(Watch, told)
 
 #define DECLARE_SLOT(class, slot) extern Py_ssize_t class##_##slot##_at;
 SLOTS(DECLARE_SLOT)
@@ -106,6 +106,15 @@ typedef struct {
     Py_ssize_t count;
 } Planned;
 
+/* What was found for an instruction that calls: its site, or that this is inherited. */
+typedef struct {
+    PyObject *code, *site; /* NULL when nothing is known; and when it is inherited */
+    int instruction;
+    char inherits, torch_calls_torch; /* of what it was found */
+} Place;
+
+enum { PLACES = 4 };
+
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
@@ -116,6 +125,7 @@ typedef struct {
     int is_method;
     char called; /* whether it ever was */
     Planned last;
+    Place places[PLACES]; /* by where code lies and which instruction it is */
 } Recorder;
 
 /* A call of a watched function: its own positional arguments, without the receiver, and those it has by keyword. */
@@ -147,7 +157,7 @@ int flag(PyObject *object, PyObject *name);
 PyObject *enter(Recorder *, PyObject *thread, Made *);
 PyObject *describe(State *, Asked, Items);
 PyObject *describe_result(State *, Asked, PyObject *result);
-PyObject *find_site(State *, int up, PyObject *inherited, int outer_is_users);
+PyObject *find_site(Recorder *, PyObject *inherited, int outer_is_users);
 PyObject *find_context(State *, PyObject *training, PyObject *autocast);
 PyObject *find_number(State *, PyObject *thing);
 

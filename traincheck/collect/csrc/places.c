@@ -25,9 +25,9 @@ static PyObject *sites_of(State *state, PyObject *code)
     return found;
 }
 
-static PyObject *site_in(State *state, PyObject *frame, PyObject *sites)
+static PyObject *site_in(State *state, PyObject *frame, int instruction, PyObject *sites)
 {
-    PyObject *at = PyLong_FromLong(PyFrame_GetLasti((PyFrameObject *)frame));
+    PyObject *at = PyLong_FromLong(instruction);
     if (at == NULL)
         return NULL;
     PyObject *found = Py_XNewRef(PyDict_GetItemWithError(sites, at));
@@ -37,34 +37,55 @@ static PyObject *site_in(State *state, PyObject *frame, PyObject *sites)
     return found;
 }
 
-/* Looks at one frame: 1 with a site, 0 to look further up, -1 with an error. */
-static int look(State *state, PyObject *frame, PyObject *inherited, int torch_calls_torch, PyObject **site)
+/* Finds what a place is for: 1 when that is its `site`, or NULL when it is inherited; 0 to look further up, -1 with an
+   error. */
+static int find_place(State *state, PyObject *frame, PyObject *code, Place *place)
 {
-    PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
     PyObject *sites = Py_XNewRef(sites_of(state, code));
     if (sites == NULL && !PyErr_Occurred())
         sites = PyObject_CallMethodObjArgs(state->sites, _classify_word, code, NULL);
-    Py_DECREF(code);
     if (sites == NULL)
         return -1;
-    if (inherited != NULL && (sites == state->ours || (torch_calls_torch && sites == state->foreign)))
-        *site = Py_NewRef(inherited);
-    else if (PyDict_GET_SIZE(sites) > 0)
-        *site = site_in(state, frame, sites);
+    int found = 1;
+    if (place->inherits && (sites == state->ours || (place->torch_calls_torch && sites == state->foreign)))
+        set_slot(&place->site, NULL);
+    else if (PyDict_GET_SIZE(sites) == 0)
+        found = 0;
     else {
-        Py_DECREF(sites);
-        return 0;
+        set_slot(&place->site, site_in(state, frame, place->instruction, sites));
+        found = place->site == NULL ? -1 : 1;
     }
     Py_DECREF(sites);
-    return *site == NULL ? -1 : 1;
+    return found;
 }
 
-/* The id of the site of the nearest user's frame, from the one that is `up` above the current one: a new reference. */
-PyObject *find_site(State *state, int up, PyObject *inherited, int outer_is_users)
+/* Looks at one frame: 1 with a site, 0 to look further up, -1 with an error. */
+static int look(Recorder *self, PyObject *frame, PyObject *inherited, int torch_calls_torch, PyObject **site)
 {
-    PyObject *frame = caller_frame(up), *site = NULL;
+    PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
+    int instruction = PyFrame_GetLasti((PyFrameObject *)frame), found = 1;
+    Place *place = &self->places[((uintptr_t)code / 64 + (uintptr_t)instruction / 2) % PLACES];
+    if (place->code != code || place->instruction != instruction || place->inherits != (inherited != NULL)
+        || place->torch_calls_torch != torch_calls_torch) {
+        set_slot(&place->code, NULL);
+        place->instruction = instruction;
+        place->inherits = inherited != NULL;
+        place->torch_calls_torch = (char)torch_calls_torch;
+        if ((found = find_place(self->state, frame, code, place)) == 1)
+            place->code = Py_NewRef(code);
+    }
+    Py_DECREF(code);
+    if (found == 1)
+        *site = Py_NewRef(place->site == NULL ? inherited : place->site);
+    return found;
+}
+
+/* The id of the site of the nearest user's frame, from the caller's on: a new reference. */
+PyObject *find_site(Recorder *self, PyObject *inherited, int outer_is_users)
+{
+    PyObject *frame = caller_frame(self->up), *site = NULL;
     int first = !outer_is_users, found = 0;
-    while (frame != NULL && (found = look(state, frame, inherited, first, &site)) == 0) {
+    while (frame != NULL && (found = look(self, frame, inherited, first, &site)) == 0) {
         PyObject *back = (PyObject *)PyFrame_GetBack((PyFrameObject *)frame);
         Py_DECREF(frame);
         frame = back;

@@ -254,8 +254,24 @@ static void free_recorder(PyObject *object)
     Py_XDECREF(self->last.api);
     Py_XDECREF(self->last.keywords);
     Py_XDECREF(self->last.plan);
+    for (int at = 0; at < PLACES; at++) {
+        Py_XDECREF(self->places[at].code);
+        Py_XDECREF(self->places[at].site);
+    }
     Py_TYPE(object)->tp_free(object);
 }
+
+/* Elsewhere there is nothing to record. */
+static PyObject *reduce(PyObject *object, PyObject *Py_UNUSED(none))
+{
+    PyObject *getter = PyDict_GetItemString(PyEval_GetBuiltins(), "getattr"); /* borrowed */
+    return Py_BuildValue("O(Os)", getter, ((Recorder *)object)->original, "__call__");
+}
+
+static PyMethodDef methods[] = {
+    {"__reduce__", reduce, METH_NOARGS, "It is pickled as the function that it stands before."},
+    {NULL},
+};
 
 static PyMemberDef members[] = {
     {"called", T_BOOL, offsetof(Recorder, called), READONLY, "Whether it has ever been called."},
@@ -265,6 +281,7 @@ static PyMemberDef members[] = {
 PyTypeObject RecorderType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "traincheck.collect._native.Recorder",
     .tp_members = members,
+    .tp_methods = methods,
     .tp_doc = "Stands in for a watched function: calls it, and records the call.",
     .tp_basicsize = sizeof(Recorder),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
