@@ -9,6 +9,7 @@ import torch
 
 from traincheck.collect.apis import Api
 from traincheck.collect.buffers import NULL, Buffers
+from traincheck.collect.compiled import NATIVE
 from traincheck.collect.contexts import Contexts
 from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
@@ -47,6 +48,10 @@ class Open:
     """Whether the call is a module's forward or inside one."""
     passing: bool
     """Whether it is only followed, not written: its step is not recorded."""
+
+
+OPEN: type[Open] = Open if NATIVE is None else NATIVE.Open
+"""What open calls are: the compiled part reads and makes them, too."""
 
 
 class Thread:
@@ -200,7 +205,7 @@ class Calls:
             if training is None:
                 training = outer.training
         api.group = watch.group
-        opened = Open.__new__(Open)
+        opened = OPEN.__new__(OPEN)
         opened.enter = enter = self._next_id()
         opened.parent = parent
         opened.time = at

@@ -15,17 +15,19 @@ _is_inference = torch.is_inference_mode_enabled
 class Contexts:
     """Interns the context of each call."""
 
+    __slots__ = ("_buffers", "_count", "_devices", "_extra", "known")
+
     def __init__(self, buffers: Buffers) -> None:
         self._buffers = buffers
         self._extra: dict[str, str] = {}
-        self.known: dict[tuple[Any, ...], int] = {}
+        self.known: dict[tuple[Any, ...], int] = {}  # another dict when what it holds no longer does
         self._count = 0
         self._devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
     def add(self, key: str, value: str) -> None:
         """Let `key` hold for all calls from now on."""
         self._extra[key] = value
-        self.known.clear()
+        self.known = {}
 
     def current(self, training: bool | None, autocast: str | None) -> int:
         """The id of the context that holds now, for a call whose module has the flag `training`.

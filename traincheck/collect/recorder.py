@@ -13,6 +13,7 @@ from traincheck.collect import calls, sites, summaries
 from traincheck.collect.apis import Api
 from traincheck.collect.calls import Watch
 from traincheck.collect.compiled import NATIVE
+from traincheck.collect.contexts import Contexts
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.sampling import Gate
 
@@ -37,7 +38,7 @@ class Recorders:
         compiled = self._recorder(original, watch, frames)
 
         def record(*args: Any, **kwargs: Any) -> Any:  # a function, as others expect to find in a module
-            return compiled(*args, **kwargs)
+            return compiled(*args, **kwargs) if kwargs else compiled(*args)
 
         self._monitor.sites.ours(record.__code__)
         return record
@@ -57,10 +58,10 @@ class Recorders:
 
 def _state(monitor: Monitor) -> Any:
     recorded, needs, buffers = monitor.calls, monitor.needs, monitor.buffers
-    classes = (Api, Gate, calls.Open, summaries.SetTable, calls.Thread, Watch)
+    classes = (Api, Contexts, Gate, summaries.SetTable, calls.Thread, Watch)
     NATIVE.use({each.__name__: each for each in classes})
     return NATIVE.State(
-        Open=calls.Open, Tensor=torch.Tensor, Parameter=torch.nn.Parameter, dtype=torch.dtype,
+        Tensor=torch.Tensor, Parameter=torch.nn.Parameter, dtype=torch.dtype,
         device=torch.device, exchange=getattr(torch.Tensor, "__dlpack_c_exchange_api__", None),
         Scalars=summaries.ScalarsKey, item_names=summaries.ITEM_NAMES, one=summaries.ONE,
         is_grad_enabled=torch.is_grad_enabled, is_inference=torch.is_inference_mode_enabled,
@@ -70,7 +71,7 @@ def _state(monitor: Monitor) -> Any:
         names=buffers.names, known_names=buffers.names.known,
         rows=buffers.rows("calls"), counter=buffers.counter, summaries=monitor.summaries,
         objects=monitor.objects, known_objects=monitor.objects.known,
-        contexts=monitor.contexts, known_contexts=monitor.contexts.known, wants_contexts=needs.contexts,
+        contexts=monitor.contexts, wants_contexts=needs.contexts,
         sites=monitor.sites, codes=monitor.sites.codes, foreign=sites.FOREIGN, ours=sites.OURS, wants_sites=needs.sites,
     )  # fmt: skip
 

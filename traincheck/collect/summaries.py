@@ -88,7 +88,7 @@ class Summaries:
             elif kind in _SCALARS or kind in _TORCH_SCALARS:
                 key.append((kind, value))
             elif kind in _SEQUENCES or isinstance(value, tuple | torch.Tensor):
-                key.append(self._nested(name, value, call, flags, linked, hashed))
+                key.append(self._nested(call, name, value, flags, linked, hashed))
             else:
                 key.append((kind,))
         found = tuple(key)
@@ -115,7 +115,7 @@ class Summaries:
             return self.describe(table, ITEM_NAMES, result, call, flags, linked, hashed)
         return self.one(table, ONE, result, call, flags, linked, hashed)
 
-    def _nested(self, name: str, value: Any, call: int, flags: int, linked: bool, hashed: bool) -> tuple[Any, ...]:
+    def _nested(self, call: int, name: str, value: Any, flags: int, linked: bool, hashed: bool) -> tuple[Any, ...]:
         """A container, one level deep: the key of each item behind its index or key."""
         kind = type(value)
         if kind is tuple and len(value) <= _MAX_ITEMS and _SCALARS.issuperset(kinds := tuple(map(type, value))):

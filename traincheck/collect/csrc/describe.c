@@ -2,7 +2,15 @@
 
 #include "memo.h"
 
-enum { LINK_HASHED = 2, LINK_ROW = 29 };
+enum { LINK_HASHED = 2 };
+
+/* A row of links. */
+typedef struct PACKED {
+    int64_t call, tensor;
+    uint64_t fingerprint;
+    int32_t name;
+    int8_t flags;
+} LinkRow;
 
 static PyObject *key_of_tensor(PyObject *value)
 {
@@ -42,16 +50,15 @@ static PyObject *key_of_scalars(State *state, PyObject *value)
     return key;
 }
 
-static PyObject *call_with_value(PyObject *target, PyObject *method, Asked asked, PyObject *first, PyObject *second,
-                                 PyObject *third)
+/* Calls a method of Summaries that is given a value with its name, and what is asked of it. */
+static PyObject *call_with_value(State *state, PyObject *method, Asked asked, PyObject *name, PyObject *value)
 {
-    PyObject *flags = PyLong_FromLong(asked.flags);
-    if (flags == NULL)
-        return NULL;
-    PyObject *found =
-        PyObject_CallMethodObjArgs(target, method, first, second, third, flags, asked.linked ? Py_True : Py_False,
-                                   asked.hashed ? Py_True : Py_False, NULL);
-    Py_DECREF(flags);
+    PyObject *call = PyLong_FromLongLong(asked.call), *flags = PyLong_FromLong(asked.flags), *found = NULL;
+    if (call != NULL && flags != NULL)
+        found = PyObject_CallMethodObjArgs(state->summaries, method, call, name, value, flags,
+                                           asked.linked ? Py_True : Py_False, asked.hashed ? Py_True : Py_False, NULL);
+    Py_XDECREF(call);
+    Py_XDECREF(flags);
     return found;
 }
 
@@ -82,14 +89,8 @@ static int link_values(State *state, Asked asked, PyObject *name, PyObject *valu
     PyObject *id = id_of(state, name);
     if (id == NULL)
         return -1;
-    char row[LINK_ROW], *at = row, flags = (char)(asked.flags | LINK_HASHED);
-    int64_t tensor = NONE_ID;
-    at = put(at, asked.call, 8);
-    memcpy(at, &tensor, 8);
-    memcpy(at + 8, &print, 8);
-    at = put(at + 16, id, 4);
-    memcpy(at, &flags, 1);
-    PyObject *packed = PyBytes_FromStringAndSize(row, LINK_ROW);
+    LinkRow row = {asked.call, NONE_ID, print, (int32_t)PyLong_AsLong(id), (int8_t)(asked.flags | LINK_HASHED)};
+    PyObject *packed = PyBytes_FromStringAndSize((const char *)&row, sizeof row);
     int status = packed == NULL || PyList_Append(state->links, packed) < 0 ? -1 : 1;
     Py_XDECREF(packed);
     return status;
@@ -103,7 +104,7 @@ static int link_tensor(State *state, Asked asked, PyObject *name, PyObject *valu
     int linked = asked.linked ? 0 : link_values(state, asked, name, value);
     if (linked != 0)
         return linked;
-    PyObject *done = call_with_value(state->summaries, link_word, asked, asked.call, name, value);
+    PyObject *done = call_with_value(state, link_word, asked, name, value);
     Py_XDECREF(done);
     return done == NULL ? -1 : 1;
 }
@@ -125,21 +126,21 @@ static PyObject *key_of(State *state, Asked asked, PyObject *name, PyObject *val
     if (!nested && (nested = PyObject_IsInstance(value, state->Tensor)) < 0)
         return NULL;
     if (nested)
-        return call_with_value(state->summaries, _nested_word, asked, name, value, asked.call);
+        return call_with_value(state, _nested_word, asked, name, value);
     return PyTuple_Pack(1, type);
 }
 
-/* The id of the set that describes some values: a new reference. */
-PyObject *describe(State *state, Asked asked, Items items)
+/* The id of the set that describes some values. */
+int describe(State *state, Asked asked, Items items)
 {
     Py_ssize_t count = items.count;
     if (count > PyTuple_GET_SIZE(items.names))
         count = PyTuple_GET_SIZE(items.names);
     Looks looks;
     int told = !asked.linked && !asked.hashed && look_at(state, asked.table, items.values, count, &looks);
-    PyObject *known = told ? recall(asked.table, &looks) : NULL;
-    if (known != NULL)
-        return Py_NewRef(known);
+    int recalled = told ? recall(asked.table, &looks) : NONE_ID;
+    if (recalled != NONE_ID)
+        return recalled;
     PyObject *key = PyTuple_New(count);
     for (Py_ssize_t at = 0; key != NULL && at < count; at++) {
         PyObject *entry = key_of(state, asked, PyTuple_GET_ITEM(items.names, at), items.values[at]);
@@ -149,26 +150,25 @@ PyObject *describe(State *state, Asked asked, Items items)
             PyTuple_SET_ITEM(key, at, entry);
     }
     if (key == NULL)
-        return NULL;
-    known = PyDict_GetItemWithError(SLOT(asked.table, SetTable_known), key);
-    PyObject *found = Py_XNewRef(known);
+        return FAILED_ID;
+    PyObject *known = PyDict_GetItemWithError(SLOT(asked.table, SetTable_known), key), *found = Py_XNewRef(known);
     if (known != NULL && told)
-        remember(asked.table, &looks, known);
+        remember(asked.table, &looks, (int)PyLong_AsLong(known));
     if (known == NULL && !PyErr_Occurred())
         found = PyObject_CallMethodObjArgs(state->summaries, _new_set_word, asked.table, items.names, key, NULL);
     Py_DECREF(key);
-    return found;
+    return id_from(found);
 }
 
 /* The same of what a call returned. */
-PyObject *describe_result(State *state, Asked asked, PyObject *result)
+int describe_result(State *state, Asked asked, PyObject *result)
 {
     if (PyTuple_CheckExact(result) || PyList_CheckExact(result)) {
         PyObject *items = PySequence_Tuple(result);
         if (items == NULL)
-            return NULL;
+            return FAILED_ID;
         Items all = {state->item_names, &PyTuple_GET_ITEM(items, 0), PyTuple_GET_SIZE(items)};
-        PyObject *found = describe(state, asked, all);
+        int found = describe(state, asked, all);
         Py_DECREF(items);
         return found;
     }

@@ -7,7 +7,7 @@ enum { WAYS = 8, TRIES = 4, PATIENCE = 4 };
 
 typedef struct {
     Looks looks;
-    PyObject *set; /* NULL for none yet */
+    int set, known; /* whether there is one yet */
 } Way;
 
 /* What is remembered of one table. */
@@ -19,9 +19,9 @@ typedef struct {
 
 static void empty(Way *way)
 {
-    for (int at = 0; way->set != NULL && at < way->looks.count; at++)
+    for (int at = 0; way->known && at < way->looks.count; at++)
         Py_XDECREF(way->looks.each[at].same);
-    Py_CLEAR(way->set);
+    way->known = 0;
 }
 
 static void free_memo(PyObject *object)
@@ -108,7 +108,7 @@ int look_at(State *state, PyObject *table, PyObject *const *values, Py_ssize_t c
 
 static int is_of(const Way *way, const Looks *looks)
 {
-    return way->set != NULL && way->looks.count == looks->count
+    return way->known && way->looks.count == looks->count
            && memcmp(way->looks.each, looks->each, looks->count * sizeof(Look)) == 0;
 }
 
@@ -123,24 +123,25 @@ static Way *way_of(PyObject *table, const Looks *looks)
         hash = (hash ^ words[at]) * 0x9e3779b97f4a7c15ULL; /* the golden ratio, as Knuth multiplies */
     for (uint64_t tried = 0; tried < TRIES; tried++) {
         Way *way = &ways[((hash >> 32) + tried) % WAYS];
-        if (way->set == NULL || is_of(way, looks))
+        if (!way->known || is_of(way, looks))
             return way;
     }
     return &ways[(hash >> 32) % WAYS];
 }
 
-PyObject *recall(PyObject *table, const Looks *looks)
+int recall(PyObject *table, const Looks *looks)
 {
     const Way *way = way_of(table, looks);
-    return is_of(way, looks) ? way->set : NULL;
+    return is_of(way, looks) ? way->set : NONE_ID;
 }
 
-void remember(PyObject *table, const Looks *looks, PyObject *set)
+void remember(PyObject *table, const Looks *looks, int set)
 {
     Way *way = way_of(table, looks);
     empty(way);
     way->looks = *looks;
-    way->set = Py_NewRef(set);
+    way->set = set;
+    way->known = 1;
     for (int at = 0; at < looks->count; at++)
         Py_XINCREF(looks->each[at].same); /* alive, so that no other is taken for it */
 }

@@ -24,9 +24,9 @@ typedef struct {
 /* Looks at values that are to be described for a table: 0 when that does not tell all that describes them. */
 int look_at(State *, PyObject *table, PyObject *const *values, Py_ssize_t count, Looks *);
 
-/* The set that was remembered: borrowed; NULL for none. Both are about what was just looked at. */
-PyObject *recall(PyObject *table, const Looks *);
-void remember(PyObject *table, const Looks *, PyObject *set);
+/* The id of the set that was remembered, or NONE_ID. Both are about what was just looked at. */
+int recall(PyObject *table, const Looks *);
+void remember(PyObject *table, const Looks *, int set);
 
 extern PyTypeObject MemoType;
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { INTERFACE = 17 }; /* to be raised with every change of what Python sees, here and in compiled.py */
+enum { INTERFACE = 19 }; /* to be raised with every change of what Python sees, here and in compiled.py */
 
 #define DEFINE_SLOT(class, slot) Py_ssize_t class##_##slot##_at;
 SLOTS(DEFINE_SLOT)
@@ -50,6 +50,9 @@ static void free_state(PyObject *object)
     PARTS(FREE_PART)
 #undef FREE_PART
     Py_XDECREF(self->thread);
+    Py_XDECREF(self->context.known);
+    Py_XDECREF(self->context.training);
+    Py_XDECREF(self->context.autocast);
     Py_TYPE(object)->tp_free(object);
 }
 
@@ -111,7 +114,8 @@ PyMODINIT_FUNC PyInit__native(void)
     prepare_reading();
     PyObject *module = PyType_Ready(&MemoType) < 0 ? NULL : PyModule_Create(&definition);
     if (module != NULL && (PyModule_AddType(module, &StateType) < 0 || PyModule_AddType(module, &RecorderType) < 0
-                           || PyModule_AddType(module, &SweeperType) < 0))
+                           || PyModule_AddType(module, &SweeperType) < 0
+                           || PyModule_AddType(module, &OpenType) < 0))
         Py_CLEAR(module);
     if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", INTERFACE) < 0)
         Py_CLEAR(module);

@@ -14,9 +14,8 @@
     X(Api, args) X(Api, gives) X(Api, group) X(Api, hashed) X(Api, linked) X(Api, names) X(Api, number) X(Api, only)   \
     X(Api, _plans) X(Api, results) X(Api, takes) X(Api, users) X(Api, wanted)                                          \
     X(Column, calls) X(Column, prints)                                                                                 \
+    X(Contexts, known)                                                                                                 \
     X(Gate, open)                                                                                                      \
-    X(Open, api) X(Open, args) X(Open, contexts) X(Open, enter) X(Open, in_forward) X(Open, parent) X(Open, passing)   \
-    X(Open, receiver) X(Open, site) X(Open, stage) X(Open, time) X(Open, training)                                     \
     X(Roster, tied)                                                                                                    \
     X(SetTable, known) X(SetTable, memo)                                                                               \
     X(Table, _by_tensor) X(Table, data) X(Table, flags) X(Table, grad) X(Table, _parameters) X(Table, _references)     \
@@ -46,10 +45,16 @@ WORDS(DECLARE_WORD)
 
 /* The objects of one process's collector that a recorder works on: all are attributes, set once. */
 #define PARTS(X)                                                                                                       \
-    X(Open) X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)              \
+    X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)              \
     X(exchange) X(fingerprint) X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names)                     \
-    X(known_contexts) X(known_names) X(known_objects) X(links) X(monitor) X(names) X(objects) X(one) X(ours)           \
+    X(known_names) X(known_objects) X(links) X(monitor) X(names) X(objects) X(one) X(ours)           \
     X(pending) X(rows) X(sites) X(steps) X(summaries) X(threads) X(wants_contexts) X(wants_sites)
+
+/* A context that is known, and what it is known for. */
+typedef struct {
+    PyObject *known, *training, *autocast;
+    int id;
+} Context;
 
 typedef struct {
     PyObject_HEAD
@@ -58,6 +63,7 @@ typedef struct {
 #undef DECLARE_PART
     PyObject *thread; /* the state of the thread that was here last */
     unsigned long ident;
+    Context context; /* that of the last call that was made with gradients on */
     DescribeTensor describe; /* of torch; NULL where it has none that we know */
 } State;
 
@@ -70,20 +76,27 @@ typedef struct {
 
 /* What is asked of the description of values. */
 typedef struct {
-    PyObject *table, *call;
+    PyObject *table;
+    long long call;
     long flags;
     int linked, hashed;
 } Asked;
 
-#define NONE_ID (-1L)
+/* Ids are not negative; FAILED_ID with an error. */
+#define NONE_ID (-1)
+#define FAILED_ID (-2)
 
-/* Puts a whole number into a row that is packed as in buffers.py: so many bytes of it. */
-static inline char *put(char *row, PyObject *number, int width)
-{
-    long long value = PyLong_AsLongLong(number);
-    memcpy(row, &value, width); /* little-endian, as everything there */
-    return row + width;
-}
+/* Rows lie as buffers.py packs them: little-endian, without gaps. */
+#define PACKED __attribute__((packed))
+
+/* A call that has been entered, as Open of calls.py has it. */
+typedef struct {
+    PyObject_HEAD
+    long long enter, parent, time, receiver;
+    int site, contexts, args;
+    char stage, in_forward, passing;
+    PyObject *api, *training;
+} Open;
 
 static inline int is_scalar(PyTypeObject *type)
 {
@@ -108,9 +121,10 @@ typedef struct {
 
 /* What was found for an instruction that calls: its site, or that this is inherited. */
 typedef struct {
-    PyObject *code, *site; /* NULL when nothing is known; and when it is inherited */
-    int instruction;
+    PyObject *code; /* NULL when nothing is known */
+    int instruction, site;
     char inherits, torch_calls_torch; /* of what it was found */
+    char inherited;
 } Place;
 
 enum { PLACES = 4 };
@@ -147,23 +161,28 @@ static inline int links(PyObject *watch, PyObject *api, int anyway, int outermos
 
 static inline int is_open(PyObject *gate) { return is_true(SLOT(gate, Gate_open)); }
 
-static inline PyObject *last_of(PyObject *stack)
+/* The innermost call of a thread: borrowed; NULL for none. */
+static inline Open *innermost(PyObject *thread)
 {
+    PyObject *stack = SLOT(thread, Thread_stack);
     Py_ssize_t depth = PyList_GET_SIZE(stack);
-    return depth ? PyList_GET_ITEM(stack, depth - 1) : NULL;
+    return depth ? (Open *)PyList_GET_ITEM(stack, depth - 1) : NULL;
 }
 
 int flag(PyObject *object, PyObject *name);
-PyObject *enter(Recorder *, PyObject *thread, Made *);
-PyObject *describe(State *, Asked, Items);
-PyObject *describe_result(State *, Asked, PyObject *result);
-PyObject *find_site(Recorder *, PyObject *inherited, int outer_is_users);
-PyObject *find_context(State *, PyObject *training, PyObject *autocast);
-PyObject *find_number(State *, PyObject *thing);
+long long next_number(State *); /* of an event; -1 with an error */
+Open *new_open(PyObject *api, PyObject *training);
+Open *enter(Recorder *, PyObject *thread, Made *);
+int describe(State *, Asked, Items);
+int describe_result(State *, Asked, PyObject *result);
+int find_site(Recorder *, const Open *outer);
+int find_context(State *, PyObject *training, PyObject *autocast);
+long long find_number(State *, PyObject *thing);
+int id_from(PyObject *number); /* takes the reference; FAILED_ID for NULL */
 
 PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *groups(PyObject *module, PyObject *const *args, Py_ssize_t count);
 
-extern PyTypeObject StateType, RecorderType, SweeperType;
+extern PyTypeObject StateType, RecorderType, SweeperType, OpenType;
 
 #endif

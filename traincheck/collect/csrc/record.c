@@ -3,7 +3,7 @@
 #include "native.h"
 #include <stddef.h>
 
-enum { RETURNED = 0, RESULT_FLAG = 1, ROW = 66 };
+enum { RETURNED = 0, RESULT_FLAG = 1 };
 
 /* Something of ours raised: tell the monitor so. 0, or -1 when it is an exception that is to end the training. */
 static int give_up(State *state)
@@ -26,11 +26,45 @@ static int give_up(State *state)
     return told == NULL ? -1 : 0;
 }
 
-/* Takes a call from the stack, with those above it that were left unseen, and writes its row unless it is passed by. */
-static int close_call(State *state, PyObject *thread, PyObject *opened, PyObject *results, long outcome)
+/* A row of calls. */
+typedef struct PACKED {
+    int64_t enter, left, parent, time, receiver;
+    int32_t api, site, thread, contexts, args, results;
+    int8_t stage, outcome;
+} Row;
+
+static int write_row(State *state, PyObject *thread, const Open *opened, int results, int outcome)
 {
-    PyObject *stack = SLOT(thread, Thread_stack), *top;
-    while ((top = last_of(stack)) != NULL) {
+    long long left = next_number(state);
+    if (left < 0)
+        return -1;
+    Row row = {
+        .enter = opened->enter,
+        .left = left,
+        .parent = opened->parent,
+        .time = opened->time,
+        .receiver = opened->receiver,
+        .api = (int32_t)PyLong_AsLong(SLOT(opened->api, Api_number)),
+        .site = opened->site,
+        .thread = (int32_t)PyLong_AsLong(SLOT(thread, Thread_number)),
+        .contexts = opened->contexts,
+        .args = opened->args,
+        .results = results,
+        .stage = opened->stage,
+        .outcome = (int8_t)outcome,
+    };
+    PyObject *packed = PyBytes_FromStringAndSize((const char *)&row, sizeof row);
+    int status = packed == NULL ? -1 : PyList_Append(state->rows, packed);
+    Py_XDECREF(packed);
+    return status;
+}
+
+/* Takes a call from the stack, with those above it that were left unseen, and writes its row unless it is passed by. */
+static int close_call(State *state, PyObject *thread, Open *opened, int results, int outcome)
+{
+    PyObject *stack = SLOT(thread, Thread_stack);
+    Open *top;
+    while ((top = innermost(thread)) != NULL) {
         int found = top == opened;
         Py_ssize_t depth = PyList_GET_SIZE(stack);
         if (PyList_SetSlice(stack, depth - 1, depth, NULL) < 0)
@@ -38,34 +72,11 @@ static int close_call(State *state, PyObject *thread, PyObject *opened, PyObject
         if (found)
             break;
     }
-    if (is_true(SLOT(opened, Open_passing)))
-        return 0;
-    char row[ROW], *at = row, last = (char)outcome;
-    PyObject *left = PyIter_Next(state->counter);
-    if (left == NULL)
-        return -1;
-    at = put(at, SLOT(opened, Open_enter), 8);
-    at = put(at, left, 8);
-    Py_DECREF(left);
-    at = put(at, SLOT(opened, Open_parent), 8);
-    at = put(at, SLOT(opened, Open_time), 8);
-    at = put(at, SLOT(opened, Open_receiver), 8);
-    at = put(at, SLOT(SLOT(opened, Open_api), Api_number), 4);
-    at = put(at, SLOT(opened, Open_site), 4);
-    at = put(at, SLOT(thread, Thread_number), 4);
-    at = put(at, SLOT(opened, Open_contexts), 4);
-    at = put(at, SLOT(opened, Open_args), 4);
-    at = put(at, results, 4);
-    at = put(at, SLOT(opened, Open_stage), 1);
-    memcpy(at, &last, 1);
-    PyObject *packed = PyBytes_FromStringAndSize(row, ROW);
-    int status = packed == NULL ? -1 : PyList_Append(state->rows, packed);
-    Py_XDECREF(packed);
-    return status;
+    return opened->passing ? 0 : write_row(state, thread, opened, results, outcome);
 }
 
 /* Tells those who want to know that a call has returned; -1 with an error. */
-static int tell_after(PyObject *thread, PyObject *watch, PyObject *opened, PyObject *receiver, PyObject *result)
+static int tell_after(PyObject *thread, PyObject *watch, Open *opened, PyObject *receiver, PyObject *result)
 {
     PyObject *always = SLOT(watch, Watch_always), *after = SLOT(watch, Watch_after);
     if (!is_true(SLOT(watch, Watch_told)))
@@ -77,64 +88,57 @@ static int tell_after(PyObject *thread, PyObject *watch, PyObject *opened, PyObj
     }
     set_slot(&SLOT(thread, Thread_busy), Py_NewRef(Py_True));
     PyObject *done = Py_NewRef(Py_None);
-    if (after != Py_None && !is_true(SLOT(opened, Open_passing)))
-        set_slot(&done, PyObject_CallFunctionObjArgs(after, thread, opened, receiver, result, NULL));
+    if (after != Py_None && !opened->passing)
+        set_slot(&done, PyObject_CallFunctionObjArgs(after, thread, (PyObject *)opened, receiver, result, NULL));
     if (done != NULL && always != Py_None)
-        set_slot(&done, PyObject_CallFunctionObjArgs(always, thread, opened, receiver, Py_True, NULL));
+        set_slot(&done, PyObject_CallFunctionObjArgs(always, thread, (PyObject *)opened, receiver, Py_True, NULL));
     set_slot(&SLOT(thread, Thread_busy), Py_NewRef(Py_False));
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
 
 /* Whether something is to be told before a call is that has returned. */
-static int is_pending(Recorder *self, PyObject *opened)
+static int is_pending(Recorder *self, const Open *opened)
 {
-    return is_true(SLOT(opened, Open_passing)) && is_true(SLOT(self->watch, Watch_later))
-           && PyList_GET_SIZE(self->state->pending) > 0;
+    return opened->passing && is_true(SLOT(self->watch, Watch_later)) && PyList_GET_SIZE(self->state->pending) > 0;
 }
 
 /* Closes a call that returned, and leaves it to be told later that it did; -1 with an error. */
-static int leave_later(State *state, PyObject *thread, PyObject *opened)
+static int leave_later(State *state, PyObject *thread, Open *opened)
 {
     PyObject *moment = PyIter_Next(state->counter);
     int status = moment == NULL ? -1 : PyList_Append(state->pending, moment);
     Py_XDECREF(moment);
-    return status < 0 ? -1 : close_call(state, thread, opened, NULL, RETURNED);
+    return status < 0 ? -1 : close_call(state, thread, opened, NONE_ID, RETURNED);
 }
 
 /* Closes a call that returned; -1 with an error. */
-static int leave(Recorder *self, PyObject *thread, PyObject *opened, PyObject *receiver, PyObject *result)
+static int leave(Recorder *self, PyObject *thread, Open *opened, PyObject *receiver, PyObject *result)
 {
-    PyObject *watch = self->watch, *api = SLOT(opened, Open_api), *results;
+    PyObject *watch = self->watch, *api = opened->api;
+    int results = NONE_ID;
     if (is_pending(self, opened))
         return leave_later(self->state, thread, opened);
     if (tell_after(thread, watch, opened, receiver, result) < 0)
         return -1;
-    if (is_true(SLOT(api, Api_gives)) && !is_true(SLOT(opened, Open_passing))) {
+    if (is_true(SLOT(api, Api_gives)) && !opened->passing) {
         int hashed = is_true(SLOT(watch, Watch_hashed));
-        int outermost = PyLong_AsLongLong(SLOT(opened, Open_parent)) == NONE_ID;
-        Asked asked = {SLOT(api, Api_results), SLOT(opened, Open_enter), RESULT_FLAG,
-                       links(watch, api, hashed, outermost), hashed && is_true(SLOT(api, Api_hashed))};
+        Asked asked = {SLOT(api, Api_results), opened->enter, RESULT_FLAG,
+                       links(watch, api, hashed, opened->parent == NONE_ID), hashed && is_true(SLOT(api, Api_hashed))};
         results = describe_result(self->state, asked, result);
     }
-    else
-        results = PyLong_FromLong(NONE_ID);
-    if (results == NULL)
-        return -1;
-    int status = close_call(self->state, thread, opened, results, RETURNED);
-    Py_DECREF(results);
-    return status;
+    return results == FAILED_ID ? -1 : close_call(self->state, thread, opened, results, RETURNED);
 }
 
 /* Closes a call that raised the current error, which stays. */
-static int leave_raised(Recorder *self, PyObject *thread, PyObject *opened, PyObject *receiver)
+static int leave_raised(Recorder *self, PyObject *thread, Open *opened, PyObject *receiver)
 {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
     if (traceback != NULL)
         PyException_SetTraceback(error, traceback);
-    PyObject *done = PyObject_CallMethodObjArgs(self->state->calls, leave_raised_word, thread, self->watch, opened,
+    PyObject *done = PyObject_CallMethodObjArgs(self->state->calls, leave_raised_word, thread, self->watch, (PyObject *)opened,
                                                 receiver, error, NULL);
     int status = done == NULL ? give_up(self->state) : 0;
     Py_XDECREF(done);
@@ -179,16 +183,16 @@ static int goes_by(Recorder *self, Py_ssize_t count)
 }
 
 /* Opens a call, if it is to be recorded; `*end` is set by an exception that is to end the training. */
-static PyObject *begin(Recorder *self, PyObject *thread, PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
-                       int *end)
+static Open *begin(Recorder *self, PyObject *thread, PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
+                   int *end)
 {
-    PyObject *outer = last_of(SLOT(thread, Thread_stack));
+    const Open *outer = innermost(thread);
     int forward = is_true(SLOT(self->watch, Watch_forward));
     if (is_true(SLOT(thread, Thread_busy))
-        || (forward && !is_open(self->state->full) && outer != NULL && is_true(SLOT(outer, Open_in_forward))))
+        || (forward && !is_open(self->state->full) && outer != NULL && outer->in_forward))
         return NULL;
     Made made = {args, count, kwnames, args + count, Py_None, NULL};
-    PyObject *opened = enter(self, thread, &made);
+    Open *opened = enter(self, thread, &made);
     Py_XDECREF(made.held);
     if (opened == NULL && PyErr_Occurred())
         *end = give_up(self->state) < 0;
@@ -208,7 +212,7 @@ static PyObject *record(PyObject *object, PyObject *const *args, size_t nargsf, 
         by = 1;
     }
     Py_XINCREF(thread);
-    PyObject *opened = by ? NULL : begin(self, thread, args, count, kwnames, &end);
+    Open *opened = by ? NULL : begin(self, thread, args, count, kwnames, &end);
     PyObject *result = end ? NULL : PyObject_Vectorcall(self->original, args, nargsf, kwnames);
     if (opened != NULL) {
         PyObject *receiver = self->is_method ? args[0] : Py_None;
@@ -254,10 +258,8 @@ static void free_recorder(PyObject *object)
     Py_XDECREF(self->last.api);
     Py_XDECREF(self->last.keywords);
     Py_XDECREF(self->last.plan);
-    for (int at = 0; at < PLACES; at++) {
+    for (int at = 0; at < PLACES; at++)
         Py_XDECREF(self->places[at].code);
-        Py_XDECREF(self->places[at].site);
-    }
     Py_TYPE(object)->tp_free(object);
 }
 
