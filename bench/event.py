@@ -1,7 +1,7 @@
 """What recording one call costs in full collection: `python bench/event.py`.
 
-A module calls a function of torch on a small tensor again and again, in blocks with and without collection. Told are
-the processor time of the calling thread an event, in microseconds, and the bytes an event takes on disk.
+A module calls a function of torch on a small tensor again and again, in blocks with and without collection that take
+turns. Told are the processor time of the calling thread an event, in microseconds, and the bytes an event takes on disk.
 """
 
 import statistics
@@ -13,9 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import traincheck
+from traincheck.collect.install import own_monitor
+from traincheck.collect.sampling import ALL, NOTHING
+from traincheck.collect.settings import Settings
+from traincheck.trace.place import prepare_output
 
-CALLS, BLOCKS = 500, 40
+CALLS, BLOCKS = 500, 60
 
 
 class Many(nn.Module):
@@ -24,17 +27,14 @@ class Many(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The last result."""
         for _ in range(CALLS):
-            y = F.gelu(x)
+            y = F.relu(x)
         return y
 
 
-def _blocks(model: nn.Module, x: torch.Tensor) -> float:
-    times = []
-    for _ in range(BLOCKS):
-        start = time.thread_time()
-        model(x)
-        times.append((time.thread_time() - start) / CALLS * 1e6)
-    return statistics.median(times)
+def _block(model: nn.Module, x: torch.Tensor) -> float:
+    start = time.thread_time()
+    model(x)
+    return (time.thread_time() - start) / CALLS * 1e6
 
 
 def main() -> None:
@@ -42,12 +42,22 @@ def main() -> None:
     torch.set_num_threads(1)
     model, x = Many(), torch.randn(4, 4)
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        plain = _blocks(model, x)
-        traincheck.watch(model, output=Path(folder) / "trace")
-        print(f"{_blocks(model, x) - plain:.2f} us an event")
-        time.sleep(2)  # two flushes
-        size = sum(file.stat().st_size for file in Path(folder).rglob("*.arrow"))
-        print(f"{size / (CALLS * BLOCKS):.1f} bytes an event")
+        trace = Path(folder) / "trace"
+        prepare_output(trace)
+        settings = Settings(trace=trace, cwd=folder)
+        settings.manifest().write(trace)
+        monitor = own_monitor(lambda: settings)
+        model(x)
+        differences = []
+        for _ in range(BLOCKS):
+            monitor.sampling.set(NOTHING)
+            plain = _block(model, x)
+            monitor.sampling.set(ALL)
+            differences.append(_block(model, x) - plain)
+        print(f"{statistics.median(differences):.2f} us an event")
+        time.sleep(5)  # some flushes
+        size = sum(file.stat().st_size for file in trace.rglob("*.arrow"))
+        print(f"{size / (CALLS * (BLOCKS + 1)):.1f} bytes an event")
 
 
 if __name__ == "__main__":
