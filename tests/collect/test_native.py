@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.collect.running import collect, collect_command, environment, run, write_script
+from tests.collect.running import collect, collect_command, environment, rows, run, write_script
 from traincheck.collect import changes, compiled, fingerprint, variables
 from traincheck.collect.buffers import Buffers
 from traincheck.collect.discovery import Modules
@@ -128,6 +128,28 @@ def test_both_record_the_same(options: Sequence[str], tmp_path: Path, monkeypatc
     assert len(native["call"]) > 100
     for name in RELATIONS:
         assert native[name] == python[name]
+
+
+def test_sites_and_contexts_are_those_of_each_call(tmp_path: Path) -> None:
+    """Both are remembered from call to call, sites by a few places that many lines share."""
+    lines = [f"    F.relu(x)  # {number}" for number in range(40)]
+    body = "\n".join(
+        [
+            "from traincheck.collect.install import running_monitor",
+            "x = torch.ones(2)",
+            "for turn in range(3):",
+            *lines,
+            "    if turn == 1:",
+            "        running_monitor().contexts.add('worker', '7')",
+        ]
+    )
+    facts = collect(tmp_path, body)
+    script = (tmp_path / "train.py").read_text(encoding="utf-8").splitlines()
+    expected = [f"train.py:{script.index(line) + 1}" for line in lines]
+    calls = sorted(rows(facts, "call", api="torch.nn.functional.relu"), key=lambda row: row["enter"])
+    assert [row["site"] for row in calls] == 3 * expected
+    workers = {row["call"] for row in rows(facts, "context", key="worker")}
+    assert [row["id"] in workers for row in calls] == [False] * 80 + [True] * 40
 
 
 def test_a_traceback_shows_none_of_our_frames(tmp_path: Path) -> None:
@@ -259,8 +281,7 @@ class Watching:
             self._changes.forget()
         self._variables.called(self.model)
         self._changes.buffers(call, self.model._buffers.values())
-        self._changes.data(call)
-        self._changes.grads(call + 1)
+        self._changes.both(True, call, call + 1)
         self._changes.states(BEFORE_STEP, call + 2, 1, frozenset())
         self._changes.states(AFTER_STEP, call + 2, 1, frozenset())
         self._changes.end_step()

@@ -1,10 +1,16 @@
 """Functions whose code was swapped look, take arguments and travel as before."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from traincheck.collect.calls import Watch
+from traincheck.collect.compiled import NATIVE
+from traincheck.collect.monitor import Monitor
+from traincheck.collect.recorder import Recorders
+from traincheck.collect.settings import Settings
 from traincheck.collect.trampoline import clone, trampoline
 
 
@@ -49,4 +55,11 @@ def test_code_that_is_pickled_by_value_leaves_the_recorder_behind(compiling: boo
     function.__code__ = trampoline(function, function.__code__, record, clone(function), compiling)
     (sent,) = [const for const in function.__code__.co_consts if callable(const)]
     call, arguments = sent.__reduce_ex__(4)
+    assert call(*arguments)(3) == (9, (), {})
+
+
+@pytest.mark.skipif(NATIVE is None, reason="the compiled part was not built, or is switched off")
+def test_a_compiled_recorder_is_left_behind_too(tmp_path: Path) -> None:
+    monitor, original = Monitor(Settings(trace=tmp_path, cwd="/")), made(1)
+    call, arguments = Recorders(monitor).swapped(original, Watch()).__reduce_ex__(4)
     assert call(*arguments)(3) == (9, (), {})

@@ -45,10 +45,10 @@ WORDS(DECLARE_WORD)
 
 /* The objects of one process's collector that a recorder works on: all are attributes, set once. */
 #define PARTS(X)                                                                                                       \
-    X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype)              \
-    X(exchange) X(fingerprint) X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names)                     \
-    X(known_names) X(known_objects) X(links) X(monitor) X(names) X(objects) X(one) X(ours)           \
-    X(pending) X(rows) X(sites) X(steps) X(summaries) X(threads) X(wants_contexts) X(wants_sites)
+    X(Parameter) X(Scalars) X(Tensor) X(calls) X(codes) X(contexts) X(counter) X(device) X(dtype) X(exchange)          \
+    X(fingerprint) X(foreign) X(full) X(is_grad_enabled) X(is_inference) X(item_names) X(known_names)                  \
+    X(known_objects) X(links) X(monitor) X(names) X(objects) X(one) X(ours) X(pending) X(rows) X(sites) X(steps)       \
+    X(summaries) X(threads) X(wants_contexts) X(wants_sites)
 
 /* A context that is known, and what it is known for. */
 typedef struct {
@@ -82,7 +82,7 @@ typedef struct {
     int linked, hashed;
 } Asked;
 
-/* Ids are not negative; FAILED_ID with an error. */
+/* In place of an id, of which none is negative: there is none; with an error. */
 #define NONE_ID (-1)
 #define FAILED_ID (-2)
 

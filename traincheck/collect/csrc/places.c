@@ -44,12 +44,12 @@ static int site_in(State *state, PyObject *frame, int instruction, PyObject *sit
     return id_from(found);
 }
 
-/* Finds what there is to know of a place: 1 when it has a site or inherits it, 0 to look further up, -1 with an error. */
-static int find_place(State *state, PyObject *frame, PyObject *code, Place *place)
+/* Finds what there is to know of a place: 1 with a site, its own or not, 0 to look further up, -1 with an error. */
+static int find_place(State *state, PyObject *frame, Place *place)
 {
-    PyObject *sites = Py_XNewRef(sites_of(state, code));
+    PyObject *sites = Py_XNewRef(sites_of(state, place->code));
     if (sites == NULL && !PyErr_Occurred())
-        sites = PyObject_CallMethodObjArgs(state->sites, _classify_word, code, NULL);
+        sites = PyObject_CallMethodObjArgs(state->sites, _classify_word, place->code, NULL);
     if (sites == NULL)
         return -1;
     place->inherited =
@@ -65,19 +65,21 @@ static int look(Recorder *self, PyObject *frame, const Open *outer, int torch_ca
 {
     PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)frame);
     int instruction = PyFrame_GetLasti((PyFrameObject *)frame), found = 1;
-    Place *place = &self->places[((uintptr_t)code / 64 + (uintptr_t)instruction / 2) % PLACES];
-    if (place->code != code || place->instruction != instruction || place->inherits != (outer != NULL)
-        || place->torch_calls_torch != torch_calls_torch) {
-        set_slot(&place->code, NULL);
-        place->instruction = instruction;
-        place->inherits = outer != NULL;
-        place->torch_calls_torch = (char)torch_calls_torch;
-        if ((found = find_place(self->state, frame, code, place)) == 1)
-            place->code = Py_NewRef(code);
+    Place *kept = &self->places[((uintptr_t)code / 64 + (uintptr_t)instruction / 2) % PLACES], place = *kept;
+    if (place.code != code || place.instruction != instruction || place.inherits != (outer != NULL)
+        || place.torch_calls_torch != torch_calls_torch) {
+        place = (Place){code, instruction, NONE_ID, outer != NULL, (char)torch_calls_torch, 0};
+        found = find_place(self->state, frame, &place); /* meanwhile other threads may find places */
+        if (found == 1) {
+            PyObject *old = kept->code;
+            *kept = place;
+            Py_INCREF(code);
+            Py_XDECREF(old);
+        }
     }
     Py_DECREF(code);
     if (found == 1)
-        *site = place->inherited ? outer->site : place->site;
+        *site = place.inherited ? outer->site : place.site;
     return found;
 }
 

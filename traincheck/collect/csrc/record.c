@@ -138,8 +138,8 @@ static int leave_raised(Recorder *self, PyObject *thread, Open *opened, PyObject
     PyErr_NormalizeException(&type, &error, &traceback);
     if (traceback != NULL)
         PyException_SetTraceback(error, traceback);
-    PyObject *done = PyObject_CallMethodObjArgs(self->state->calls, leave_raised_word, thread, self->watch, (PyObject *)opened,
-                                                receiver, error, NULL);
+    PyObject *done = PyObject_CallMethodObjArgs(self->state->calls, leave_raised_word, thread, self->watch,
+                                                (PyObject *)opened, receiver, error, NULL);
     int status = done == NULL ? give_up(self->state) : 0;
     Py_XDECREF(done);
     if (status < 0) { /* what is to end the training now */
