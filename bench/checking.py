@@ -113,7 +113,7 @@ def generate(folder: Path, steps: int) -> None:
     rows["marks"] = _table("marks", [(0, 0, MARK_STEP)])
     for first in range(0, steps, STEPS_A_FLUSH):
         for name, table in rows.items():
-            writer[name].write_packed([_shifted(name, table, step.length, first, min(steps, first + STEPS_A_FLUSH))])
+            writer[name].write_packed(_shifted(name, table, step.length, first, min(steps, first + STEPS_A_FLUSH)))
     writer["process"].write_rows([("outcome", "ended")])
     _write(writer, "marks", [(steps * step.length + 10_000, -1, MARK_END)])
     writer.close()
@@ -141,7 +141,7 @@ def _table(name: str, rows: list[tuple[float, ...]]) -> np.ndarray:
 
 
 def _write(writer: ProcessWriter, name: str, rows: list[tuple[float, ...]]) -> None:
-    writer[name].write_packed([_table(name, rows).tobytes()])
+    writer[name].write_packed(_table(name, rows).tobytes())
 
 
 def invariants() -> Iterator[str]:

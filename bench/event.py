@@ -1,7 +1,8 @@
 """What recording one call costs in full collection: `python bench/event.py`.
 
 A module calls a function of torch on a small tensor again and again, in blocks with and without collection that take
-turns. Told are the processor time of the calling thread an event, in microseconds, and the bytes an event takes on disk.
+turns. Told are the processor time of the calling thread an event, in microseconds, and the bytes that an event takes
+on disk.
 """
 
 import statistics

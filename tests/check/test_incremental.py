@@ -125,7 +125,7 @@ class Rewriter:
                 for column in ("exit", "results", "outcome"):
                     table[column] = np.where(still_open, -1, table[column])
             if len(table):
-                stream.write_packed([table.tobytes()])
+                stream.write_packed(table.tobytes())
         self._to = end
 
     def close(self) -> None:

@@ -172,9 +172,7 @@ class Watched:
         """The calls of the updates, and the steps of the marks, that are written by now."""
         self.changes.write()
         drained = self.buffers.drain()
-        updates, marks = (
-            np.frombuffer(b"".join(drained[name]), FAMILIES[name].packed) for name in ("updates", "marks")
-        )
+        updates, marks = (np.frombuffer(drained[name], FAMILIES[name].packed) for name in ("updates", "marks"))
         return updates["call"].tolist(), marks["step"].tolist()
 
 
@@ -211,7 +209,7 @@ def test_a_link_gets_its_fingerprint_when_it_is_known() -> None:
     tensor.zero_()
     watched.changes.wait()
     watched.changes.write()
-    (row,) = np.frombuffer(b"".join(watched.buffers.drain()["links"]), FAMILIES["links"].packed).tolist()
+    (row,) = np.frombuffer(watched.buffers.drain()["links"], FAMILIES["links"].packed).tolist()
     assert row == (7, 8, seen, 9, LINK_HASHED)
 
 

@@ -186,7 +186,7 @@ def test_a_brief_sweep_misses_no_change_and_takes_one_gradient_for_changed_once_
             changed.add(number)
         changes.grads(number, brief=True)
     changes.write()
-    updates = np.frombuffer(b"".join(buffers.drain()["updates"]), FAMILIES["updates"].packed)
+    updates = np.frombuffer(buffers.drain()["updates"], FAMILIES["updates"].packed)
     told = set(updates["call"].tolist()) - {-1}
     assert changed <= told
     assert len(told - changed) <= 1

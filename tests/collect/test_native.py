@@ -291,9 +291,7 @@ class Watching:
         self._changes.wait()
         self._changes.write()
         drained = self._buffers.drain()
-        variables, rows = (
-            np.frombuffer(b"".join(drained[name]), FAMILIES[name].packed).copy() for name in ("variables", family)
-        )
+        variables, rows = (np.frombuffer(drained[name], FAMILIES[name].packed).copy() for name in ("variables", family))
         rows["variable"] = np.searchsorted(variables["id"], rows["variable"])  # numbers say no more than an order
         if family == "updates":
             rows["id"] = np.argsort(rows["id"])

@@ -17,11 +17,11 @@ def new_trace(path: Path) -> ProcessWriter:
     return ProcessWriter(path / "process-1-1")
 
 
-def pack_marks(*rows: tuple[int, int, int]) -> list[bytes]:
+def pack_marks(*rows: tuple[int, int, int]) -> bytes:
     import struct
 
     packer = struct.Struct(FAMILIES["marks"].struct_format)
-    return [packer.pack(*row) for row in rows]
+    return b"".join(packer.pack(*row) for row in rows)
 
 
 def test_rows_come_back(tmp_path: Path) -> None:

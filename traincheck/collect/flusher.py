@@ -115,7 +115,7 @@ class Flusher:
         # an event may be numbered before this flush and appended after it, but not one from before the last flush
         upcoming = self._monitor.steps.upcoming(self._monitor.changes.upcoming())
         flushed, self._numbered = self._numbered, max(self._numbered, upcoming)
-        rows["marks"].append(self._mark(flushed, MARK_FLUSHED))
+        rows["marks"] += self._mark(flushed, MARK_FLUSHED)
         for name in FAMILIES:
             stream = self._writer[name]
             (stream.write_rows if name in ("process", "names") else stream.write_packed)(rows[name])
@@ -130,7 +130,7 @@ class Flusher:
                 self._writer["process"].write_rows([(STOPPED, STOPPED_BY_CHECKER)])
             elif not self._monitor.failed:  # what is recorded of a process that goes on is not its end
                 self._writer["process"].write_rows([("outcome", "ended")])
-                self._writer["marks"].write_packed([self._mark(self._monitor.buffers.next_id(), MARK_END)])
+                self._writer["marks"].write_packed(self._mark(self._monitor.buffers.next_id(), MARK_END))
             self._writer.close()
 
     def _describe(self) -> list[tuple[str, str]]:

@@ -199,9 +199,9 @@ class Monitor:
         """An optimizer's step begins."""
         full = self.full_gate.open
         holding = self._holdings.get(opened.receiver)
-        moved = full and holding is not None and holding.moved(optimizer)
+        others, reset = holding.moved(optimizer) if full and holding is not None else (False, False)
         # one that we never saw, or whose groups were changed behind our back
-        if holding is None or (moved and holding.tensors != held_by(optimizer)):
+        if holding is None or (others and holding.tensors != held_by(optimizer)):
             self.optimizer_built(opened.parent, optimizer)
         self.calls.started = True
         self.steps.enter_optimizer(opened.enter, opened.receiver)
@@ -209,7 +209,7 @@ class Monitor:
             self._stepped = True
             self.gradients.sweep_both(NULL, opened.parent)
             self.changes.states(BEFORE_STEP, opened.enter, opened.receiver, self._holdings[opened.receiver].tensors)
-            if moved and self.hyperparameters.follows:
+            if reset and self.hyperparameters.follows:
                 self.hyperparameters.look(optimizer, opened.parent)
 
     def step_left(self, thread: Thread, opened: Open, optimizer: Optimizer, loss: Any) -> None:
@@ -232,7 +232,7 @@ class Monitor:
             self.hyperparameters.look(optimizer, call)
             holding = self._holdings.get(self.objects.number(optimizer))
             if holding is not None:
-                holding.forget()
+                holding.see_settings(optimizer)
 
     def moved_last(self, tensor: torch.Tensor) -> bool:
         """Whether the last step of an optimizer changed the values of `tensor`."""

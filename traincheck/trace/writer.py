@@ -53,10 +53,10 @@ class StreamWriter:
         if all(storage != "string" for _, storage in family.columns):
             self._packed = family.packed
 
-    def write_packed(self, rows: Sequence[bytes]) -> None:
-        """Append rows packed with the family's `struct_format` as one batch."""
+    def write_packed(self, rows: bytes) -> None:
+        """Append rows that are packed, one behind the other, with the family's `struct_format` as one batch."""
         if rows:
-            table = np.frombuffer(b"".join(rows), dtype=self._packed)
+            table = np.frombuffer(rows, dtype=self._packed)
             self._append([_number_array(table[name], storage) for name, storage in self.family.columns])
 
     def write_rows(self, rows: Sequence[Sequence[Any]]) -> None:

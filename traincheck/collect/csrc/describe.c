@@ -90,10 +90,7 @@ static int link_values(State *state, Asked asked, PyObject *name, PyObject *valu
     if (id == NULL)
         return -1;
     LinkRow row = {asked.call, NONE_ID, print, (int32_t)PyLong_AsLong(id), (int8_t)(asked.flags | LINK_HASHED)};
-    PyObject *packed = PyBytes_FromStringAndSize((const char *)&row, sizeof row);
-    int status = packed == NULL || PyList_Append(state->links, packed) < 0 ? -1 : 1;
-    Py_XDECREF(packed);
-    return status;
+    return add_row(state->links, &row, sizeof row) < 0 ? -1 : 1;
 }
 
 /* Links a tensor to a call as it is asked for; -1 with an error. */

@@ -189,8 +189,6 @@ static Open *opening(State *state, PyObject *watch, PyObject *api, const Open *o
     opened->parent = outer == NULL ? NONE_ID : outer->passing ? outer->parent : outer->enter;
     opened->time = outer == NULL ? now() : outer->time;
     opened->enter = next_number(state);
-    if (opened->enter < 0)
-        Py_CLEAR(opened);
     return opened;
 }
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { INTERFACE = 19 }; /* to be raised with every change of what Python sees, here and in compiled.py */
+enum { INTERFACE = 20 }; /* to be raised with every change of what Python sees, here and in compiled.py */
 
 #define DEFINE_SLOT(class, slot) Py_ssize_t class##_##slot##_at;
 SLOTS(DEFINE_SLOT)
@@ -66,6 +66,12 @@ static PyObject *make_state(PyTypeObject *type, PyObject *args, PyObject *parts)
     }
     PARTS(TAKE_PART)
 #undef TAKE_PART
+    int fits = self != NULL && Py_IS_TYPE(self->counter, &CountType) && Py_IS_TYPE(self->rows, &RowsType)
+               && Py_IS_TYPE(self->links, &RowsType);
+    if (self != NULL && !fits) {
+        PyErr_SetString(PyExc_TypeError, "State works on Rows and a Count of this module");
+        Py_CLEAR(self);
+    }
     if (self != NULL && self->exchange != Py_None && (self->describe = find_description(self->exchange)) == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_ValueError)) /* a DLPack of another age */
             Py_CLEAR(self);
@@ -89,7 +95,8 @@ static PyMethodDef functions[] = {
     {"structure", (PyCFunction)(void (*)(void))structure, METH_FASTCALL,
      "A number that is another when, in some tables, one of these objects (by weak reference) has got other members."},
     {"groups", (PyCFunction)(void (*)(void))groups, METH_FASTCALL,
-     "A number that is another when groups of an optimizer hold other objects; None when objects do not tell."},
+     "Two numbers that are others when groups of an optimizer hold other tensors, and other settings; None where objects "
+     "do not tell."},
     {"digest", digest, METH_O, "The fingerprint of a buffer's bytes: digest.c says how."},
     {NULL, NULL, 0, NULL},
 };
@@ -115,7 +122,8 @@ PyMODINIT_FUNC PyInit__native(void)
     PyObject *module = PyType_Ready(&MemoType) < 0 ? NULL : PyModule_Create(&definition);
     if (module != NULL && (PyModule_AddType(module, &StateType) < 0 || PyModule_AddType(module, &RecorderType) < 0
                            || PyModule_AddType(module, &SweeperType) < 0
-                           || PyModule_AddType(module, &OpenType) < 0))
+                           || PyModule_AddType(module, &OpenType) < 0 || PyModule_AddType(module, &RowsType) < 0
+                           || PyModule_AddType(module, &CountType) < 0))
         Py_CLEAR(module);
     if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", INTERFACE) < 0)
         Py_CLEAR(module);

@@ -159,6 +159,23 @@ static inline int links(PyObject *watch, PyObject *api, int anyway, int outermos
     return is_true(SLOT(api, Api_linked)) && (anyway || (said == Py_None ? outermost : is_true(said)));
 }
 
+/* Numbers events, from 1 on: as Count of buffers.py. */
+typedef struct {
+    PyObject_HEAD
+    long long upcoming;
+} Count;
+
+/* As many numbers, one at least: the first of them. */
+static inline long long take_numbers(PyObject *count, long long many)
+{
+    long long first = ((Count *)count)->upcoming;
+    ((Count *)count)->upcoming = first + (many > 1 ? many : 1);
+    return first;
+}
+
+/* The number of the next event. */
+static inline long long next_number(State *state) { return take_numbers(state->counter, 1); }
+
 static inline int is_open(PyObject *gate) { return is_true(SLOT(gate, Gate_open)); }
 
 /* The innermost call of a thread: borrowed; NULL for none. */
@@ -170,7 +187,7 @@ static inline Open *innermost(PyObject *thread)
 }
 
 int flag(PyObject *object, PyObject *name);
-long long next_number(State *); /* of an event; -1 with an error */
+int add_row(PyObject *rows, const void *row, Py_ssize_t size);
 Open *new_open(PyObject *api, PyObject *training);
 Open *enter(Recorder *, PyObject *thread, Made *);
 int describe(State *, Asked, Items);
@@ -183,6 +200,6 @@ int id_from(PyObject *number); /* takes the reference; FAILED_ID for NULL */
 PyObject *structure(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *groups(PyObject *module, PyObject *const *args, Py_ssize_t count);
 
-extern PyTypeObject StateType, RecorderType, SweeperType, OpenType;
+extern PyTypeObject StateType, RecorderType, SweeperType, OpenType, RowsType, CountType;
 
 #endif

@@ -3,14 +3,6 @@
 #include "native.h"
 #include <stddef.h>
 
-long long next_number(State *state)
-{
-    PyObject *next = PyIter_Next(state->counter);
-    long long number = next == NULL ? -1 : PyLong_AsLongLong(next);
-    Py_XDECREF(next);
-    return number;
-}
-
 Open *new_open(PyObject *api, PyObject *training)
 {
     Open *opened = PyObject_New(Open, &OpenType);

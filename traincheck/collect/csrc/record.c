@@ -35,12 +35,9 @@ typedef struct PACKED {
 
 static int write_row(State *state, PyObject *thread, const Open *opened, int results, int outcome)
 {
-    long long left = next_number(state);
-    if (left < 0)
-        return -1;
     Row row = {
         .enter = opened->enter,
-        .left = left,
+        .left = next_number(state),
         .parent = opened->parent,
         .time = opened->time,
         .receiver = opened->receiver,
@@ -53,10 +50,7 @@ static int write_row(State *state, PyObject *thread, const Open *opened, int res
         .stage = opened->stage,
         .outcome = (int8_t)outcome,
     };
-    PyObject *packed = PyBytes_FromStringAndSize((const char *)&row, sizeof row);
-    int status = packed == NULL ? -1 : PyList_Append(state->rows, packed);
-    Py_XDECREF(packed);
-    return status;
+    return add_row(state->rows, &row, sizeof row);
 }
 
 /* Takes a call from the stack, with those above it that were left unseen, and writes its row unless it is passed by. */
@@ -66,9 +60,8 @@ static int close_call(State *state, PyObject *thread, Open *opened, int results,
     Open *top;
     while ((top = innermost(thread)) != NULL) {
         int found = top == opened;
-        Py_ssize_t depth = PyList_GET_SIZE(stack);
-        if (PyList_SetSlice(stack, depth - 1, depth, NULL) < 0)
-            return -1;
+        Py_SET_SIZE(stack, PyList_GET_SIZE(stack) - 1); /* as list.pop does it, in far less code */
+        Py_DECREF(top);
         if (found)
             break;
     }
@@ -106,7 +99,7 @@ static int is_pending(Recorder *self, const Open *opened)
 /* Closes a call that returned, and leaves it to be told later that it did; -1 with an error. */
 static int leave_later(State *state, PyObject *thread, Open *opened)
 {
-    PyObject *moment = PyIter_Next(state->counter);
+    PyObject *moment = PyLong_FromLongLong(next_number(state));
     int status = moment == NULL ? -1 : PyList_Append(state->pending, moment);
     Py_XDECREF(moment);
     return status < 0 ? -1 : close_call(state, thread, opened, NONE_ID, RETURNED);

@@ -1,4 +1,4 @@
-/* Whether modules have the members, and optimizers the groups, that they had: each as one number.
+/* Whether modules have the members, and optimizers the tensors and settings, that they had: each as one number.
 
    Of modules it is what `_members` of variables.py compares, which also counts those that have died. Of groups the
    settings that are followed are kept alive by who follows them (hyperparameters.py): no other object has their ids. */
@@ -71,36 +71,40 @@ static int take_in_params(Hash *hash, PyObject *params)
     return 1;
 }
 
-/* Takes in a group; 0 when its values may be others without being other objects. */
-static int take_in_group(Hash *hash, PyObject *group, PyTypeObject *tensor)
+/* What groups hold; untold where values may be others without being other objects. */
+typedef struct {
+    Hash tensors, settings;
+    int tensors_told, settings_told;
+} Held;
+
+static void take_in_group(Held *held, PyObject *group, PyTypeObject *tensor)
 {
     PyObject *name, *value;
     Py_ssize_t place = 0;
-    if (!PyDict_Check(group))
-        return 0;
-    while (PyDict_Next(group, &place, &name, &value)) {
-        *hash = mixed(*hash, name);
-        if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "params") == 0) {
-            if (!take_in_params(hash, value))
-                return 0;
-        }
-        else if (PyObject_TypeCheck(value, tensor))
-            return 0;
-        else
-            *hash = mixed(mixed(*hash, value), Py_TYPE(value));
+    if (!PyDict_Check(group)) {
+        held->tensors_told = held->settings_told = 0;
+        return;
     }
-    return 1;
+    held->tensors = mixed(held->tensors, NULL); /* where one ends and another begins */
+    while (PyDict_Next(group, &place, &name, &value)) {
+        if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "params") == 0)
+            held->tensors_told &= take_in_params(&held->tensors, value);
+        else if (PyObject_TypeCheck(value, tensor))
+            held->settings_told = 0;
+        else
+            held->settings = mixed(mixed(mixed(held->settings, name), value), Py_TYPE(value));
+    }
 }
+
+static PyObject *number_of(Hash hash, int told) { return told ? PyLong_FromUnsignedLongLong(hash) : Py_NewRef(Py_None); }
 
 PyObject *groups(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     if (count != 2 || !PyType_Check(args[1]))
         return PyErr_Format(PyExc_TypeError, "groups takes a list of groups and the type of tensors");
-    if (!PyList_Check(args[0]))
-        Py_RETURN_NONE;
-    Hash hash = 0;
-    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(args[0]); at++)
-        if (!take_in_group(&hash, PyList_GET_ITEM(args[0], at), (PyTypeObject *)args[1]))
-            Py_RETURN_NONE;
-    return PyLong_FromUnsignedLongLong(hash);
+    int told = PyList_Check(args[0]);
+    Held held = {0, 0, told, told};
+    for (Py_ssize_t at = 0; told && at < PyList_GET_SIZE(args[0]); at++)
+        take_in_group(&held, PyList_GET_ITEM(args[0], at), (PyTypeObject *)args[1]);
+    return Py_BuildValue("NN", number_of(held.tensors, held.tensors_told), number_of(held.settings, held.settings_told));
 }

@@ -108,29 +108,17 @@ static int tell_changes(Sweeper *self, Found *found)
 }
 
 /* As many numbers as the updates of some cells take, one for each name of a variable: the first of them. */
-static PyObject *take_numbers(Sweeper *self, PyObject *roster, const Cell *cells, Py_ssize_t count)
+static PyObject *number_updates(Sweeper *self, PyObject *roster, const Cell *cells, Py_ssize_t count)
 {
-    PyObject *names = SLOT(roster, Roster_tied), *first = NULL; /* how many names each has, or None: one each */
-    for (Py_ssize_t at = 0; at < count; at++) {
-        PyObject *several = names == Py_None ? NULL : PyList_GetItem(names, cells[at].position);
-        long taken = names == Py_None ? 1 : several == NULL ? -1 : PyLong_AsLong(several);
-        if (taken < 0) {
-            Py_XDECREF(first);
+    PyObject *names = SLOT(roster, Roster_tied); /* how many names each has, or None: one each */
+    long long taken = names == Py_None ? count : 0;
+    for (Py_ssize_t at = 0; names != Py_None && at < count; at++) {
+        PyObject *several = PyList_GetItem(names, cells[at].position);
+        if (several == NULL)
             return NULL;
-        }
-        for (; taken > 0; taken--) {
-            PyObject *number = PyIter_Next(self->counter);
-            if (number == NULL) {
-                Py_XDECREF(first);
-                return NULL;
-            }
-            if (first == NULL)
-                first = number;
-            else
-                Py_DECREF(number);
-        }
+        taken += PyLong_AsLong(several);
     }
-    return first == NULL ? PyIter_Next(self->counter) : first;
+    return PyLong_FromLongLong(take_numbers(self->counter, taken));
 }
 
 /* Adds a note of the type Swept; `number` is that of its first update. */
@@ -190,7 +178,7 @@ static int commit(Sweeper *self, int column, PyObject *call, int told, const Fou
         done = note(self, roster, number, call, none, found->first - found->firsts, found->firsts);
     if (done == DONE && found->changes) {
         int written = self->written[column] && told;
-        PyObject *first = written ? take_numbers(self, roster, found->changed, found->changes) : Py_NewRef(none);
+        PyObject *first = written ? number_updates(self, roster, found->changed, found->changes) : Py_NewRef(none);
         done = note(self, roster, number, call, first, found->changed, found->changes);
         Py_XDECREF(first);
     }
@@ -335,8 +323,8 @@ static PyObject *make_sweeper(PyTypeObject *type, PyObject *args, PyObject *kwar
     PyObject *exchange;
     if (self == NULL)
         return NULL;
-    int fine = PyArg_ParseTuple(args, "OO!OOOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
-                                &self->counter, &self->swept, &self->plain, &exchange,
+    int fine = PyArg_ParseTuple(args, "OO!O!OOO(KKK)(iiii)(pp)(pp)", &self->table, &PyList_Type, &self->waiting,
+                                &CountType, &self->counter, &self->swept, &self->plain, &exchange,
                                 &self->gap, &self->unseen, &self->low, &self->none, &self->zero, &self->nonzero,
                                 &self->nonfinite, &self->written[DATA], &self->written[GRAD], &self->ranged[DATA],
                                 &self->ranged[GRAD]);

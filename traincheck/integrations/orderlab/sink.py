@@ -72,7 +72,7 @@ class Sink:
         def add(*columns: float) -> None:
             rows.append(pack(*columns))
             if len(rows) >= _BATCH:
-                stream.write_packed(rows)
+                stream.write_packed(b"".join(rows))
                 rows.clear()
 
         return add
@@ -103,7 +103,7 @@ class Sink:
         """Write what waits and end the streams; the `process` stream is left to whoever knows all processes."""
         self._flush_words()
         for family, rows in self._rows.items():
-            self._writer[family].write_packed(rows)
+            self._writer[family].write_packed(b"".join(rows))
             rows.clear()
         self._writer.close()
 
