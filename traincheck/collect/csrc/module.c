@@ -95,8 +95,8 @@ static PyMethodDef functions[] = {
     {"structure", (PyCFunction)(void (*)(void))structure, METH_FASTCALL,
      "A number that is another when, in some tables, one of these objects (by weak reference) has got other members."},
     {"groups", (PyCFunction)(void (*)(void))groups, METH_FASTCALL,
-     "Two numbers that are others when groups of an optimizer hold other tensors, and other settings; None where objects "
-     "do not tell."},
+     "Two numbers that are others when groups of an optimizer hold other tensors, and other settings; None where "
+     "objects do not tell."},
     {"digest", digest, METH_O, "The fingerprint of a buffer's bytes: digest.c says how."},
     {NULL, NULL, 0, NULL},
 };

@@ -96,7 +96,10 @@ static void take_in_group(Held *held, PyObject *group, PyTypeObject *tensor)
     }
 }
 
-static PyObject *number_of(Hash hash, int told) { return told ? PyLong_FromUnsignedLongLong(hash) : Py_NewRef(Py_None); }
+static PyObject *number_of(Hash hash, int told)
+{
+    return told ? PyLong_FromUnsignedLongLong(hash) : Py_NewRef(Py_None);
+}
 
 PyObject *groups(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -106,5 +109,6 @@ PyObject *groups(PyObject *module, PyObject *const *args, Py_ssize_t count)
     Held held = {0, 0, told, told};
     for (Py_ssize_t at = 0; told && at < PyList_GET_SIZE(args[0]); at++)
         take_in_group(&held, PyList_GET_ITEM(args[0], at), (PyTypeObject *)args[1]);
-    return Py_BuildValue("NN", number_of(held.tensors, held.tensors_told), number_of(held.settings, held.settings_told));
+    return Py_BuildValue("NN", number_of(held.tensors, held.tensors_told),
+                         number_of(held.settings, held.settings_told));
 }

@@ -1,4 +1,4 @@
-/* Rows that wait to be written, and what numbers events: what Rows and Count of buffers.py are, without an object for each. */
+/* Rows that wait to be written, and what numbers events: Rows and Count of buffers.py, without an object for each. */
 
 #include "native.h"
 
