@@ -261,3 +261,38 @@ def test_what_is_passed_by_other_names_is_not_taken_for_the_same(tmp_path: Path)
     calls = {row["id"] for row in rows(facts, "call", api="train.options")}
     named = [row["name"] for row in rows(facts, "arg") if row["call"] in calls and row["name"] != "first"]
     assert sorted(named) == ["high", "low"]
+
+
+def test_modules_that_are_replaced_or_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("def before():\n    return 1\n", encoding="utf-8")
+    (tmp_path / "other.py").write_text("def after():\n    return 2\n", encoding="utf-8")
+    facts = collect(
+        tmp_path,
+        """
+        import sys, types, helper
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        def step():
+            optimizer.zero_grad()
+            loss_of(model).backward()
+            optimizer.step()
+        step()
+        helper.before()
+        sys.modules["helper"] = None
+        step(), step()
+        other = types.ModuleType("helper")
+        other.__file__ = "other.py"
+        exec(compile(open("other.py").read(), "other.py", "exec"), other.__dict__)
+        other.__dict__.update({f"padding{number}": 0 for number in range(len(helper.__dict__) - len(other.__dict__))})
+        sys.modules["helper"] = other
+        step(), step()
+        other.after()
+        """,
+    )
+    counted = Counter(row["api"] for row in rows(facts, "call"))
+    assert (counted["helper.before"], counted["helper.after"], counted["train.step"]) == (
+        1,
+        1,
+        4,
+    )  # the first began before
+    assert [row["outcome"] for row in rows(facts, "process")] == ["ended"]

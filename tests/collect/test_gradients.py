@@ -2,18 +2,21 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
 
 from tests.collect.running import collect, rows
 from traincheck.collect.buffers import Buffers
 from traincheck.collect.changes import Changes
 from traincheck.collect.compiled import NATIVE, PURE
 from traincheck.collect.discovery import Modules
+from traincheck.collect.fingerprint import fingerprint
 from traincheck.collect.needs import Needs
 from traincheck.collect.objects import Objects
 from traincheck.collect.variables import Variables
@@ -190,3 +193,32 @@ def test_a_brief_sweep_misses_no_change_and_takes_one_gradient_for_changed_once_
     told = set(updates["call"].tolist()) - {-1}
     assert changed <= told
     assert len(told - changed) <= 1
+
+
+class _Meddling(TorchFunctionMode):
+    """Whenever anything is asked of a tensor, a gradient gets other memory, and its old one is given back."""
+
+    def __init__(self, gradient: torch.Tensor) -> None:
+        super().__init__()
+        self._gradient, self._times = gradient, 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        self._times += 1
+        self._gradient.data = torch.full((10_000_000,), float(self._times))
+        return result
+
+
+def test_no_memory_is_read_that_python_code_gives_back_meanwhile() -> None:
+    buffers = Buffers()
+    variables = Variables(buffers, Objects(buffers), Modules())
+    changes = Changes(buffers, variables, Needs(), {})
+    model = torch.nn.Module()
+    model.first, model.second = (torch.nn.Parameter(torch.ones(10_000_000)) for _ in range(2))
+    variables.called(model)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones(10_000_000)
+    with _Meddling(model.first.grad):
+        changes.grads(-1)
+    seen = fingerprint(model.first.grad)
+    assert changes._table.grad.prints[0] == seen

@@ -71,6 +71,8 @@ class _Sweep(NamedTuple):
 
 BACKWARD_API = "torch.autograd.backward"
 """The call within which gradients are computed."""
+_SWEPT_BOTH = 2
+"""What the compiled part answers when it has swept values and gradients."""
 READ, GLANCED, PASSED = range(3)
 """What is known of gradients: all; only which were new at the last sweep; not even that, as something that is not asked
 about may have changed some since."""
@@ -223,7 +225,7 @@ class Changes:
         if sweeps is not None and len(self._threads) <= 1 and not capturing():
             with self._table.lock:
                 done = sweeps(data_call, grad_call, told, counted)
-            if done > GRAD and not counted:
+            if done == _SWEPT_BOTH:
                 self.seen = READ
         if done <= DATA:
             self.data(data_call)

@@ -13,7 +13,7 @@ __all__ = ["NATIVE", "PURE"]
 PURE = "TRAINCHECK_PURE"
 """Set to collect in Python even where the compiled part is."""
 
-_INTERFACE = 20
+_INTERFACE = 21
 """What this code expects; a checkout may have the compiled part of an earlier one."""
 
 

@@ -61,9 +61,8 @@ class Finder:
         prefixes = {glob.partition("*")[0].partition("?")[0].partition("[")[0] for glob in self._globs}
         self._prefixes = tuple(prefixes - {""})
         self._known: set[str] = set()
-        self._growing: dict[str, int] = {}  # modules that may have functions to follow, and how much is in each
-        self._tables: list[dict[str, Any]] = []  # all modules, and what is in those
-        self._sizes = [-1]  # of these tables at the last look
+        self._growing: dict[str, tuple[ModuleType | None, int]] = {}
+        """By name the modules that may have functions to follow, and how much was in each when it was scanned."""
         self._looked_at: set[int] = set()
         self._kept: list[Any] = []
 
@@ -71,19 +70,16 @@ class Finder:
         """Follow what has come since the last look; cheap when nothing has."""
         if not (self._everything or self._asked):
             return
-        if list(map(len, self._tables)) == self._sizes:
-            return
         modules = sys.modules
         if len(modules) != len(self._known):
             self._meet(list(modules.items()))
-        for name, size in list(self._growing.items()):
+        for name, (scanned, size) in list(self._growing.items()):
             module = modules.get(name)
-            if module is not None and len(module.__dict__) != size:
-                self._growing[name] = len(module.__dict__)
+            if module is scanned and (module is None or len(module.__dict__) == size):
+                continue
+            if module is not None and _is(module, ModuleType):  # a script may put something else in its place
+                self._growing[name] = module, len(module.__dict__)
                 self._scan(module)
-        followed = {name: size for name, size in self._growing.items() if name in modules}
-        self._tables = [modules, *(modules[name].__dict__ for name in followed)]
-        self._sizes = [len(self._known), *followed.values()]
 
     def _meet(self, modules: list[tuple[str, ModuleType]]) -> None:
         """Sort out modules that have not been seen before."""
@@ -91,7 +87,7 @@ class Finder:
             if name not in self._known:
                 self._known.add(name)
                 if _is(module, ModuleType) and (self._is_users(module) or self._may_match(module_name(name))):
-                    self._growing[name] = -1
+                    self._growing[name] = None, 0
         self._known.intersection_update([name for name, _ in modules])
 
     def _is_users(self, module: ModuleType) -> bool:

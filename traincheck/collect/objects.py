@@ -18,15 +18,17 @@ class Numbered:
         self.known: dict[int, tuple[weakref.ref[Any], int]] = {}
 
     def add(self, thing: object, number: int | None = None) -> int:
-        """The number of `thing`, a new one when it has none yet and is given none.
+        """The number of `thing`: that which it is given, or else the one it has, or a new one.
 
         NULL for what cannot be referred to weakly.
         """
         address = id(thing)
         entry = self.known.get(address)
-        if entry is not None and entry[0]() is thing:
-            return entry[1]
         known = self.known
+        if entry is not None and entry[0]() is thing:
+            if number is not None:
+                known[address] = entry[0], number
+            return entry[1] if number is None else number
 
         def forget(dead: weakref.ref[Any]) -> None:
             current = known.get(address)
@@ -62,7 +64,7 @@ class Objects:
         return number
 
     def alias(self, thing: object, other: object) -> None:
-        """From now on `thing` has the number of `other`, unless it has one."""
+        """From now on `thing` has the number of `other`."""
         self._numbers.add(thing, self.number(other))
 
 

@@ -90,16 +90,18 @@ int gather_data(Sweeper *self, PyObject *references, PyObject *stand_ins)
     return DONE;
 }
 
-/* The mark of a gradient, which is described on the way; one that is like no other where there is no count. */
-static int mark_of(Sweeper *self, PyObject *gradient, Item *item)
+/* The mark of a gradient; one that is like no other where there is no count. */
+static int mark_of(Sweeper *self, PyObject *gradient, enum Marked how, Mark *mark)
 {
-    item->mark = (Mark){0};
-    if (gradient == Py_None)
+    Described told;
+    *mark = (Mark){NULL, gradient == Py_None ? 0 : -1};
+    if (gradient == Py_None || how == UNMARKED)
         return DONE;
-    item->described = self->describe(gradient, &item->told) == 0;
-    PyObject *version = item->described ? PyObject_GetAttr(gradient, _version_word) : NULL;
-    item->mark.values = version == NULL ? NULL : (const char *)item->told.data + item->told.offset;
-    item->mark.version = version == NULL ? -1 : PyLong_AsLongLong(version) + 1;
+    int placed = how != PLACED || self->describe(gradient, &told) == 0;
+    if (placed && how == PLACED)
+        mark->values = address_of(&told);
+    PyObject *version = placed ? PyObject_GetAttr(gradient, _version_word) : NULL;
+    mark->version = version == NULL ? -1 : PyLong_AsLongLong(version) + 1;
     Py_XDECREF(version);
     if (PyErr_Occurred()) { /* sparse, meta, or made in inference mode */
         if (!PyErr_ExceptionMatches(PyExc_Exception))
@@ -109,7 +111,7 @@ static int mark_of(Sweeper *self, PyObject *gradient, Item *item)
     return DONE;
 }
 
-int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins, int marked)
+int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins, enum Marked how)
 {
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(references); at++) {
         PyObject *tensor = Py_NewRef(PyWeakref_GET_OBJECT(PyList_GET_ITEM(references, at)));
@@ -122,9 +124,8 @@ int gather_gradients(Sweeper *self, PyObject *references, PyObject *stand_ins, i
             Py_DECREF(gradient);
             return LATER;
         }
-        Item item = {.place = at, .position = PyLong_AsSsize_t(PyList_GET_ITEM(positions, at)), .mark = {NULL, -1}};
-        int fit = marked ? mark_of(self, gradient, &item) : DONE;
-        item.described &= stand_ins == Py_None;
+        Item item = {.place = at, .position = PyLong_AsSsize_t(PyList_GET_ITEM(positions, at))};
+        int fit = mark_of(self, gradient, how, &item.mark);
         item.tensor = stand_in(gradient, stand_ins, at);
         self->items[self->count++] = item;
         if (fit != DONE)
@@ -162,21 +163,18 @@ static int owns_memory(PyObject *tensor, const Described *told)
     return elements * told->bits / 8 == (uintptr_t)told->data + told->offset ? UNFIT : DONE;
 }
 
-int find_memory(Sweeper *self, PyObject *tensor, const Described *known, Memory *memory)
+int find_memory(Sweeper *self, PyObject *tensor, Described *told, Memory *memory)
 {
     int plain = PySequence_Contains(self->plain, (PyObject *)Py_TYPE(tensor));
     if (plain != 1)
         return plain < 0 ? FAILED : UNFIT;
-    Described told;
-    if (known != NULL)
-        told = *known;
-    else if (self->describe(tensor, &told) != 0) { /* sparse, meta or quantised */
+    if (self->describe(tensor, told) != 0) { /* sparse, meta or quantised */
         if (!PyErr_ExceptionMatches(PyExc_RuntimeError) && !PyErr_ExceptionMatches(PyExc_BufferError))
             return FAILED;
         PyErr_Clear();
         return UNFIT;
     }
-    if (!locate(&told, memory))
+    if (!locate(told, memory))
         return UNFIT;
-    return !memory->size || (uintptr_t)memory->values > self->low ? DONE : owns_memory(tensor, &told);
+    return !memory->size || (uintptr_t)memory->values > self->low ? DONE : owns_memory(tensor, told);
 }

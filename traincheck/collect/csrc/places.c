@@ -124,13 +124,15 @@ int find_context(State *state, PyObject *training, PyObject *autocast)
     if (is_true(grad) && last->known == known && last->training == training && last->autocast == autocast)
         return last->id;
     Py_INCREF(known);
-    int id = look_up(state, known, grad, training, autocast);
-    if (is_true(grad) && id != FAILED_ID) {
+    Py_INCREF(autocast); /* which this thread may get another of, when Python code runs */
+    int id = look_up(state, known, grad, training, autocast), plain = PyBool_Check(training) || training == Py_None;
+    if (is_true(grad) && plain && id != FAILED_ID) {
         set_slot(&last->known, Py_NewRef(known));
         set_slot(&last->training, Py_NewRef(training));
         set_slot(&last->autocast, Py_NewRef(autocast));
         last->id = id;
     }
+    Py_DECREF(autocast);
     Py_DECREF(known);
     return id;
 }

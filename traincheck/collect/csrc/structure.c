@@ -86,6 +86,7 @@ static void take_in_group(Held *held, PyObject *group, PyTypeObject *tensor)
         return;
     }
     held->tensors = mixed(held->tensors, NULL); /* where one ends and another begins */
+    held->settings = mixed(held->settings, NULL);
     while (PyDict_Next(group, &place, &name, &value)) {
         if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "params") == 0)
             held->tensors_told &= take_in_params(&held->tensors, value);
@@ -106,7 +107,7 @@ PyObject *groups(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (count != 2 || !PyType_Check(args[1]))
         return PyErr_Format(PyExc_TypeError, "groups takes a list of groups and the type of tensors");
     int told = PyList_Check(args[0]);
-    Held held = {0, 0, told, told};
+    Held held = {1, 1, told, told}; /* of 0 no more would come than 0 */
     for (Py_ssize_t at = 0; told && at < PyList_GET_SIZE(args[0]); at++)
         take_in_group(&held, PyList_GET_ITEM(args[0], at), (PyTypeObject *)args[1]);
     return Py_BuildValue("NN", number_of(held.tensors, held.tensors_told),

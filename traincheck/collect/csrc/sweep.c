@@ -28,10 +28,11 @@ static Py_ssize_t glance_at(Sweeper *self, Py_ssize_t count)
     return left;
 }
 
-/* Finds the memory of what was gathered, and reads it. */
+/* Finds the memory of what was gathered, and reads it: no Python code runs in between. */
 static int read_all(Sweeper *self, int column, int ranged, int brief)
 {
     Py_ssize_t count = 0;
+    Described told;
     for (Item *item = self->items; item < self->items + self->count; item++) {
         if (item->place >= self->kept_room[column] && keep_more(self, column, item->place + 1) != DONE)
             return FAILED;
@@ -39,9 +40,11 @@ static int read_all(Sweeper *self, int column, int ranged, int brief)
             item->read.print = self->gap;
             continue;
         }
-        int fit = find_memory(self, item->tensor, item->described ? &item->told : NULL, &item->read.memory);
+        int fit = find_memory(self, item->tensor, &told, &item->read.memory);
         if (fit != DONE)
             return fit;
+        if (item->mark.version > 0 && item->mark.values == NULL)
+            item->mark.values = address_of(&told);
         item->read.sort = sort_of(&item->read.memory, ranged);
         if (item->read.sort == UNKNOWN)
             return UNFIT;
@@ -207,8 +210,9 @@ static int sweep(Sweeper *self, int fit, int column, PyObject *call, int told, i
 static PyObject *fingerprint(PyObject *object, PyObject *tensor)
 {
     Sweeper *self = (Sweeper *)object;
+    Described told;
     Memory memory;
-    int fit = find_memory(self, tensor, NULL, &memory);
+    int fit = find_memory(self, tensor, &told, &memory);
     if (fit != DONE)
         return fit == FAILED ? NULL : Py_NewRef(Py_None);
     return PyLong_FromUnsignedLongLong(finish_digest(add_up_blocks(memory.values, memory.size, 0, NULL), memory.size));
@@ -234,8 +238,9 @@ static int sweep_all_gradients(Sweeper *self, PyObject *call, PyObject *stand_in
 {
     PyObject *references = Py_NewRef(SLOT(self->table, Table__parameters));
     int fit = begin(self, PyList_GET_SIZE(references), stand_ins);
+    enum Marked how = brief ? UNMARKED : stand_ins == Py_None ? COUNTED : PLACED;
     if (fit == DONE)
-        fit = sweep(self, gather_gradients(self, references, stand_ins, !brief), GRAD, call, told, brief);
+        fit = sweep(self, gather_gradients(self, references, stand_ins, how), GRAD, call, told, brief);
     Py_DECREF(references);
     return fit;
 }
@@ -247,7 +252,7 @@ static int is_untouched(Sweeper *self, int *same)
     int fit = begin(self, PyList_GET_SIZE(references), Py_None);
     *same = 1;
     if (fit == DONE) {
-        fit = gather_gradients(self, references, Py_None, 1);
+        fit = gather_gradients(self, references, Py_None, PLACED);
         for (Item *item = self->items; fit == DONE && *same && item < self->items + self->count; item++) {
             Mark *now = &item->mark;
             *same = now->version >= 0 && item->place < self->kept_room[GRAD]
@@ -279,6 +284,9 @@ static PyObject *sweep_gradients(PyObject *object, PyObject *args)
     return answer(sweep_all_gradients((Sweeper *)object, call, stand_ins, told, brief));
 }
 
+/* What `both` returns when values were swept, and gradients are what they were. */
+enum { UNTOUCHED = COLUMNS + 1 };
+
 /* both(call of data, call of gradients, told, counted) */
 static PyObject *sweep_both(PyObject *object, PyObject *args)
 {
@@ -293,7 +301,7 @@ static PyObject *sweep_both(PyObject *object, PyObject *args)
     fit = counted ? is_untouched(self, &same) : DONE;
     if (fit == DONE && !same)
         fit = sweep_all_gradients(self, grad_call, Py_None, told, 0);
-    return fit == FAILED ? NULL : PyLong_FromLong(fit == DONE ? COLUMNS : GRAD);
+    return fit == FAILED ? NULL : PyLong_FromLong(fit != DONE ? GRAD : same ? UNTOUCHED : COLUMNS);
 }
 
 /* untouched() */
@@ -359,7 +367,7 @@ static PyMethodDef methods[] = {
      "Sweep gradients within a call: told as updates or not, briefly or whole."},
     {"both", sweep_both, METH_VARARGS,
      "Sweep values within one call and then gradients within another, unless all that may have written to these since "
-     "the last time is counted and nothing has; how many of the two were."},
+     "the last time is counted and nothing has; how many of the two were, and one more where nothing has."},
     {"fingerprint", fingerprint, METH_O, "The fingerprint of a tensor; None when its memory cannot be read directly."},
     {"untouched", are_untouched, METH_NOARGS,
      "Whether all gradients are those of the last sweep, and no operation that counts has written to one."},

@@ -24,8 +24,6 @@ typedef struct {
     PyObject *tensor; /* None for a gradient that is not there */
     Py_ssize_t place, position;
     Mark mark; /* of gradients that are read whole */
-    int described;
-    Described told; /* where it is described */
     Read read;
     PyObject *seen; /* its fingerprint, if that is another than before */
     Cell *cell;     /* and what is told of it */
@@ -57,13 +55,18 @@ enum { FAILED = -1, UNFIT, DONE, LATER };
 int begin(Sweeper *, Py_ssize_t count, PyObject *stand_ins);
 void let_go(Sweeper *);
 
-/* What is read; `stand_ins` are None where tensors stand for themselves. Gradients are marked if so asked. */
+/* Where a tensor's values lie. */
+static inline const char *address_of(const Described *told) { return (const char *)told->data + told->offset; }
+
+/* What is read; `stand_ins` are None where tensors stand for themselves. Gradients are marked if so asked: where they
+   lie, too, unless it is found out when they are read. */
 int gather_data(Sweeper *, PyObject *references, PyObject *stand_ins);
-int gather_gradients(Sweeper *, PyObject *references, PyObject *stand_ins, int marked);
+enum Marked { UNMARKED, COUNTED, PLACED };
+int gather_gradients(Sweeper *, PyObject *references, PyObject *stand_ins, enum Marked);
 int gather_some(Sweeper *, PyObject *tensors, PyObject *stand_ins);
 
-/* Finds the memory of a tensor, of which it may be known how it is described. */
-int find_memory(Sweeper *, PyObject *tensor, const Described *known, Memory *);
+/* Finds the memory of a tensor, and how that is described: true until Python code runs, which may give it another. */
+int find_memory(Sweeper *, PyObject *tensor, Described *, Memory *);
 
 /* Room for what is kept of so many places. */
 int keep_more(Sweeper *, int column, Py_ssize_t places);
