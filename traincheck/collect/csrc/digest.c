@@ -17,7 +17,7 @@
 #endif
 
 enum { STRIDE = 16 }; /* words that are added up side by side */
-enum { AHEAD = 256 }; /* words: what is read then is fetched, as the processor itself foresees nothing beyond a page */
+enum { AHEAD = 256 }; /* words: so far ahead of what is read memory is fetched */
 
 static const uint64_t STEP = 0x9e3779b97f4a7c15; /* 2^64 divided by the golden ratio */
 
