@@ -1,5 +1,6 @@
 """Sweeps whose results come later, as of tensors on a GPU: what is found is what reading the memory finds."""
 
+import ctypes
 import itertools
 import math
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traincheck.collect import blocks, compiled, staging
+from traincheck.collect import blocks, compiled, readings, staging
 from traincheck.collect import deferred as deferring
 from traincheck.collect.buffers import Buffers, Names
 from traincheck.collect.changes import Changes
@@ -69,9 +70,45 @@ def assert_same(measures: Measures, cells: Any, tensors: list[Any], ranged: bool
     np.testing.assert_allclose(cells["norm"], expected["norm"], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("device", "kernels"), [(device, kernels) for device in DEVICES for kernels in {device == "cuda", False}]
-)
+class Kernels:
+    """What the kernels do, which run on a GPU only, in memory of the host."""
+
+    @staticmethod
+    def read(
+        addresses: Any, rows: Any, aligned: bool, dtype: Any, keys: Any, room: Any, start: int, ranged: bool
+    ) -> None:
+        for row, (entry, number, left) in enumerate(rows.tolist()):
+            address, size = int(addresses[entry]) + number * blocks.BLOCK, min(left * dtype.itemsize, blocks.BLOCK)
+            assert address % (16 if aligned else dtype.itemsize) == 0
+            words = torch.zeros((1, blocks.WORDS), dtype=torch.int64)
+            ctypes.memmove(words.data_ptr(), address, size)
+            layout = blocks.Layout([size], np.array([[0, number, left]]), words.device)
+            room[start + row] = blocks.measure(words, dtype, layout, ranged)[0]
+
+    @staticmethod
+    def total(room: Any, starts: Any) -> Any:
+        bounds = itertools.pairwise(starts.tolist())
+        none = np.array([[0, 0, 0, *np.array([0.0, math.inf, math.inf]).view(np.int64)]])
+        found = [np.concatenate([none, room[begin:end].numpy()]) for begin, end in bounds]
+        return torch.from_numpy(np.concatenate([blocks.combined(each, np.array([0])) for each in found]))
+
+
+WAYS = [(device, way) for device in DEVICES for way in ("read", "copied")]
+
+
+def take(way: str, patch: pytest.MonkeyPatch) -> None:
+    """Have values read where they are, or copied first."""
+    if way == "copied":
+        patch.setattr(deferring, "kernels_for", lambda *_: None)
+    elif not torch.cuda.is_available():
+        patch.setattr(deferring, "kernels_for", of_the_host)
+
+
+def of_the_host(device: torch.device, dtype: torch.dtype, ranged: bool) -> Any:
+    return Kernels if blocks.has_norm(dtype) or blocks.is_whole(dtype) else None
+
+
+@pytest.mark.parametrize(("device", "way"), WAYS)
 @settings(deadline=None)
 @given(
     rounds=st.lists(st.lists(TENSORS, min_size=1, max_size=3), min_size=1, max_size=3),
@@ -79,11 +116,10 @@ def assert_same(measures: Measures, cells: Any, tensors: list[Any], ranged: bool
     seed=st.integers(0, 1 << 30),
 )
 def test_what_is_found_is_what_there_was_at_the_time_of_the_sweep(
-    device: str, kernels: bool, rounds: list[list[list[tuple[Any, ...]]]], ranged: bool, seed: int
+    device: str, way: str, rounds: list[list[list[tuple[Any, ...]]]], ranged: bool, seed: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        if not kernels:
-            patch.setattr(blocks, "_kernels", lambda device: None)
+        take(way, patch)
         look_at(device, rounds, ranged, seed)
 
 
@@ -103,9 +139,14 @@ def look_at(device: str, rounds: list[list[list[tuple[Any, ...]]]], ranged: bool
             assert_same(measures, np.frombuffer(each.cells(), CELL), [None, *sweep], ranged)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_what_has_no_room_is_measured_in_several_batches(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("device", "way"), WAYS)
+def test_what_has_no_room_is_measured_in_several_batches(
+    device: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(way, monkeypatch)
     monkeypatch.setattr(staging, "_LEAST", 2 * 4096)
+    monkeypatch.setattr(readings, "_LEAST", 4 * 48)
+    monkeypatch.setattr(readings, "_MOST", 8 * 48)
     measures = Measures(Names())
     deferred = Deferred(measures, True, itertools.count().__next__)
     for count in (3, 20, 3, 20):
@@ -115,14 +156,30 @@ def test_what_has_no_room_is_measured_in_several_batches(device: str, monkeypatc
         assert_same(measures, again, tensors, True)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_a_tensor_that_is_larger_than_the_room_there_is_is_read_part_by_part(device: str) -> None:
+@pytest.mark.parametrize(("device", "way"), WAYS)
+def test_a_tensor_that_is_larger_than_the_room_there_is_is_read_part_by_part(
+    device: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(way, monkeypatch)
+    for module in (staging, deferring):
+        monkeypatch.setattr(module, "MOST", 1 << 20)
     measures = Measures(Names())
     large = torch.randn(staging.MOST // 4 * 2 + 700)
     large[-1] = math.nan
     tensors: list[Any] = [torch.ones(3), large.to(device), torch.zeros(5)]
     (cells,) = cells_of(Deferred(measures, True, itertools.count().__next__), [tensors], True)
     assert_same(measures, cells, tensors, True)
+
+
+@pytest.mark.parametrize(("device", "way"), WAYS)
+def test_a_tensor_may_begin_anywhere(device: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(way, monkeypatch)
+    measures, deferred = Measures(Names()), Deferred(Measures(Names()), True, itertools.count().__next__)
+    for dtype in (torch.float32, torch.bfloat16, torch.uint8):
+        whole = made(dtype, (5000,), None, False, 3).to(device)
+        for tensors in ([whole[1:3000], whole[3:20]], [whole[16:], whole[8:9]]):
+            (cells,) = cells_of(deferred, [tensors], True)
+            assert_same(measures, cells, tensors, True)
 
 
 def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back() -> None:
@@ -211,6 +268,28 @@ def test_a_link_gets_its_fingerprint_when_it_is_known() -> None:
     watched.changes.write()
     (row,) = np.frombuffer(watched.buffers.drain()["links"], FAMILIES["links"].packed).tolist()
     assert row == (7, 8, seen, 9, LINK_HASHED)
+
+
+def test_gradients_are_not_read_again_where_only_counted_writes_may_come_and_none_came() -> None:
+    watched = Watched()
+    watched.layer.weight.grad = torch.ones(2, 3)
+    deferred = watched.changes._deferred
+    assert deferred is not None
+    watched.changes.grads(1)
+    watched.changes.wait()
+    for call in (2, 3):
+        watched.changes.grads(call, counted=True)
+        assert deferred.awaited is None
+        watched.layer.weight.grad.data += 1  # which torch does not count
+    watched.changes.grads(4)
+    watched.changes.wait()
+    watched.layer.weight.grad += 1
+    watched.changes.grads(5, counted=True)
+    watched.changes.wait()
+    watched.layer.weight.grad = torch.zeros(2, 3)
+    watched.changes.grads(6, counted=True)
+    watched.changes.wait()
+    assert watched.written()[0] == [1, 4, 5, 6]
 
 
 def test_buffers_that_nobody_follows_are_left_alone() -> None:

@@ -4,10 +4,9 @@ Memory lies in rows of one block each, the end of a tensor's last one filled up 
 fingerprint, which is that of the host. What is told of the values is what sweeps tell of those on the host.
 """
 
-import functools
 import math
 from collections.abc import Sequence
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,10 @@ from traincheck.collect.fingerprint import UNMEASURED
 from traincheck.collect.measures import CELL, Cells, Measures
 from traincheck.collect.ranges import ordered
 
-__all__ = ["BLOCK", "FIELDS", "WORDS", "Found", "Layout", "by_operations", "combined", "measure", "tell"]
+__all__ = [
+    "BLOCK", "FIELDS", "KEYS", "WORDS",
+    "Found", "Layout", "combined", "has_norm", "is_whole", "measure", "sent", "tell",
+]  # fmt: skip
 
 WORDS = 512
 """64-bit words in a block."""
@@ -52,7 +54,8 @@ def _mixed(words: _Words) -> _Words:
     return words
 
 
-_KEYS = _mixed(np.arange(1, WORDS + 1, dtype=np.uint64) * np.uint64(_STEP)).view(np.int64)
+KEYS = _mixed(np.arange(1, WORDS + 1, dtype=np.uint64) * np.uint64(_STEP)).view(np.int64)
+"""What the words of a block are mixed with, by their places in it."""
 
 
 class Layout:
@@ -66,18 +69,12 @@ class Layout:
         """
         self.sizes: _Words = np.array(sizes, np.uint64)
         numbers = (blocks[:, 1].astype(np.uint64) * np.uint64(_STEP)).view(np.int64)
-        self.owners = _sent(blocks[:, 0].copy(), device)
-        self.starts = _sent(np.searchsorted(blocks[:, 0], np.arange(len(sizes) + 1)), device)
-        self.per_block = _sent(np.stack([numbers, blocks[:, 2]], 1), device)
-        self.keys = _keys(device)
+        self.owners = sent(blocks[:, 0].copy(), device)
+        self.per_block = sent(np.stack([numbers, blocks[:, 2]], 1), device)
+        self.keys = sent(KEYS, device)
 
 
-@functools.cache
-def _keys(device: torch.device) -> torch.Tensor:
-    return _sent(_KEYS, device)
-
-
-def _sent(numbers: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
+def sent(numbers: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
     """Numbers on a device, without waiting for it."""
     table = torch.from_numpy(numbers)
     return (table.pin_memory() if device.type == "cuda" else table).to(device, non_blocking=True)
@@ -86,30 +83,6 @@ def _sent(numbers: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
 def measure(words: torch.Tensor, dtype: torch.dtype, layout: Layout, ranged: bool) -> torch.Tensor:
     """What is found of each entry in int64 blocks [blocks, WORDS] of values of `dtype`: int64 [entries, FIELDS]."""
     values = words.view(torch.uint8 if dtype is torch.bool else dtype)
-    kernels = _kernels(words.device) if words.is_cuda and (has_norm(dtype) or is_whole(dtype)) else None
-    if kernels is not None:
-        found: torch.Tensor = kernels.measure(words, values, layout.keys, layout.per_block, layout.starts, ranged)
-        return found
-    return by_operations(words, values, layout, ranged)
-
-
-@functools.cache
-def _kernels(device: torch.device) -> ModuleType | None:
-    """The kernels, if they can be compiled here: that takes Triton, a GPU that it knows, and a C compiler."""
-    try:
-        from traincheck.collect import kernels
-
-        layout = Layout([BLOCK], np.array([[0, 0, WORDS]]), device)
-        words = torch.zeros((1, WORDS), dtype=torch.int64, device=device)
-        kernels.measure(words, words, layout.keys, layout.per_block, layout.starts, False)
-    except Exception:  # whatever it is that Triton raises
-        return None
-    return kernels
-
-
-def by_operations(words: torch.Tensor, values: torch.Tensor, layout: Layout, ranged: bool) -> torch.Tensor:
-    """As `measure`, of blocks that are also seen as values, by torch's operations."""
-    dtype = values.dtype
     floats = has_norm(dtype)
     sums = _sums(words, layout)
     nonzero = torch.count_nonzero(values if floats or is_whole(dtype) else words, dim=1)

@@ -125,6 +125,9 @@ class Changes:
         self._unfit: set[str] = set()
         self.read: Callable[[torch.Tensor], int | None] | None = getattr(self._compiled, "fingerprint", None)
         """The fingerprint of a tensor whose memory can be read directly, None for others; None without what can."""
+        self._marks: list[tuple[int, int] | None] | None = (
+            None  # of gradients that are compared later, at the last sweep
+        )
         self.seen = READ
         """How much is known of gradients: READ, GLANCED or PASSED."""
         self.write: Callable[[], None] = self._replay.run
@@ -188,7 +191,7 @@ class Changes:
         if capturing() or (len(self._threads) > 1 and self._others_compute()):
             return
         with self._table.lock:
-            if not self._watches_grad or (counted and self._compiled is not None and self._compiled.untouched()):
+            if not self._watches_grad or (counted and self._is_untouched()):
                 return
             self.seen = READ
             sweep = self._direct.get("grads")
@@ -202,6 +205,13 @@ class Changes:
             grads, positions = self._table.gradients(), self._table.trained
             column.prints = self._swept(_Sweep(watched, call, grads, positions, column.prints), column.reader)
             column.unseen = False
+            self._marks = _marks(grads) if column.deferred else None
+
+    def _is_untouched(self) -> bool:
+        """Whether all gradients are those of the last sweep, and no operation that torch counts has written to one."""
+        if self._grad.column.deferred:
+            return self._marks is not None and self._marks == _marks(self._table.gradients())
+        return self._compiled is not None and self._compiled.untouched()
 
     def _others_compute(self) -> bool:
         """Whether another thread computes gradients."""
@@ -427,6 +437,16 @@ class Changes:
             before, after = (self._false, self._true) if now else (self._true, self._false)
             for number in self._table.variables[index].ids:
                 self._buffers.add("updates", self._buffers.next_id(), number, call, self._requires, before, after)
+
+
+def _marks(gradients: Sequence[Any]) -> list[tuple[int, int] | None] | None:
+    """Of each, where it is and how often it was written to; None when that cannot be said of one."""
+    if not all(gradient is None or type(gradient) in PLAIN_TYPES for gradient in gradients):
+        return None
+    try:
+        return [None if gradient is None else (gradient.data_ptr(), gradient._version) for gradient in gradients]
+    except RuntimeError:  # it was made in inference mode, or has no memory of its own
+        return None
 
 
 def _is_deferred(sweep: _Sweep) -> bool:

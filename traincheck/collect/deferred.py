@@ -1,5 +1,6 @@
-"""Sweeps over tensors on a GPU: copies are taken there, and what is found in them is read when rows are written."""
+"""Sweeps over tensors on a GPU: values are read or copied there, and what is found is fetched when rows are written."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from traincheck.collect.batches import Batch, Taken
 from traincheck.collect.blocks import BLOCK, combined
 from traincheck.collect.fingerprint import (
     ABSENT,
@@ -22,7 +24,8 @@ from traincheck.collect.fingerprint import (
 )
 from traincheck.collect.measures import Cells, Measures
 from traincheck.collect.ranges import NO_RANGE
-from traincheck.collect.staging import MOST, Batch, Staging
+from traincheck.collect.readings import Readings, kernels_for
+from traincheck.collect.staging import MOST, Staging
 
 __all__ = ["Deferred", "Pending"]
 
@@ -32,7 +35,7 @@ _MAX_PARTITIONS = 1024
 _MAX_STAGINGS = 8
 """Each keeps its room on the device."""
 _PERIOD = 0.1
-"""Seconds in which copies are measured once, if there is room: it takes dozens of operations, however few they are."""
+"""Seconds in which what was taken is measured once, if there is room: without kernels that is dozens of operations."""
 
 
 class _Group(NamedTuple):
@@ -60,9 +63,9 @@ class Pending:
 
     def __init__(self, cells: Cells, ranged: bool) -> None:
         self._cells, self._ranged = cells, ranged
-        self._parts: list[tuple[_Group, list[tuple[Batch, int, int]]]] = []
+        self._parts: list[tuple[_Group, list[Taken]]] = []
 
-    def add(self, group: _Group, batches: list[tuple[Batch, int, int]]) -> None:
+    def add(self, group: _Group, batches: list[Taken]) -> None:
         """The cells of a group are in so many entries of these batches, from some entry on."""
         self._parts.append((group, batches))
 
@@ -91,7 +94,7 @@ class Pending:
 
 
 class Deferred:
-    """Takes copies, sweep by sweep, and has them measured at the ends of some steps, or when there is no more room.
+    """Takes values, sweep by sweep, and has them measured at the ends of some steps, or when there is no more room.
 
     One thread at a time; only those that train ask the device for anything, as one that captures a graph forbids the
     others to.
@@ -100,13 +103,13 @@ class Deferred:
     def __init__(self, measures: Measures, ranged: bool, upcoming: Callable[[], int]) -> None:
         self._measures, self._ranged, self._upcoming = measures, ranged, upcoming
         self._measured = upcoming()
-        self._stagings: dict[tuple[torch.device, torch.dtype, int], Staging] = {}
+        self._stagings: dict[tuple[torch.device, torch.dtype, int], Readings | Staging] = {}
         self._partitions: dict[tuple[Any, ...], _Partition] = {}
         self._asked: list[tuple[int, list[Batch]]] = []  # what was measured together and is yet to arrive
-        self._copied = False
+        self._taken = False
         self._due = 0.0
         self.used = False
-        """Whether anything was ever copied."""
+        """Whether anything was ever taken."""
 
     @property
     def awaited(self) -> int | None:
@@ -114,8 +117,8 @@ class Deferred:
 
         To be asked by the thread that writes: what was numbered before may still be waiting for it.
         """
-        copied, measured, asked = self._copied, self._measured, self._asked[:1]
-        return asked[0][0] if asked else measured if copied else None
+        taken, measured, asked = self._taken, self._measured, self._asked[:1]
+        return asked[0][0] if asked else measured if taken else None
 
     def sweep(self, tensors: Sequence[Any], positions: Sequence[int], ranged: bool) -> Pending:
         """The cells of some tensors, None among them, at positions of the table; `ranged` if ranges are asked for."""
@@ -130,32 +133,32 @@ class Deferred:
             for group in partition.groups:
                 chosen = [tensors[place] for place in group.places]
                 staging = self._staging(group)
-                self._copied = self.used = True
+                self._taken = self.used = True
                 pending.add(group, staging.put(*(_cut(chosen) if group.cut else (chosen,))))
         return pending
 
     def end_step(self) -> None:
-        """Have measured what was copied, unless that was just done, and see what has arrived."""
+        """Have measured what was taken, unless that was just done, and see what has arrived."""
         if time.monotonic() >= self._due:
             self.measure()
         elif not capturing():
             self._look(False)
 
     def measure(self, wait: bool = False) -> None:
-        """Have measured what was copied so far, and see what has arrived; wait for all of it if so asked."""
+        """Have measured what was taken so far, and see what has arrived; wait for all of it if so asked."""
         if capturing():
             return
         self._due = time.monotonic() + _PERIOD
-        if self._copied:
+        if self._taken:
             with torch.inference_mode():
                 batches = [batch for staging in self._stagings.values() for batch in staging.measured()]
             self._asked.append((self._measured, batches))
-            self._copied = False
+            self._taken = False
         self._measured = self._upcoming()
         self._look(wait)
 
     def finish(self) -> None:
-        """Have measured what was copied so far, and wait for it; what cannot be any more will never be."""
+        """Have measured what was taken so far, and wait for it; what cannot be any more will never be."""
         try:
             self.measure(wait=True)
         except RuntimeError:  # the device has failed, and with it the training, which says so itself
@@ -172,7 +175,7 @@ class Deferred:
         self._measures.measure(cells, [tensor], [None], ranged, False)
         return cells
 
-    def _staging(self, group: _Group) -> Staging:
+    def _staging(self, group: _Group) -> Readings | Staging:
         stream = torch.cuda.current_stream(group.device).cuda_stream if group.device.type == "cuda" else 0
         key = group.device, group.dtype, stream
         found = self._stagings.get(key)
@@ -180,7 +183,9 @@ class Deferred:
             if len(self._stagings) >= _MAX_STAGINGS:  # a script that goes from stream to stream
                 self.measure()
                 self._stagings.clear()
-            found = self._stagings[key] = Staging(group.device, group.dtype, self._ranged, self._measures)
+            kernels = kernels_for(group.device, group.dtype, self._ranged)
+            kind = Staging if kernels is None else functools.partial(Readings, kernels)
+            found = self._stagings[key] = kind(group.device, group.dtype, self._ranged, self._measures)
         return found
 
     def _partition(self, tensors: list[Any]) -> _Partition:

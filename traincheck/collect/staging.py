@@ -1,7 +1,7 @@
 """Copies of values on the device they are on, taken when a sweep comes by and measured together: nobody waits."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from traincheck.collect.blocks import BLOCK, FIELDS, WORDS, Layout, measure, tell
-from traincheck.collect.measures import Cells, Measures
+from traincheck.collect.batches import Batch, Taken
+from traincheck.collect.blocks import BLOCK, WORDS, Layout, measure, tell
+from traincheck.collect.measures import Measures
 
-__all__ = ["MOST", "Batch", "Staging"]
+__all__ = ["MOST", "Staging"]
 
 MOST = 1 << 25
 """Bytes that one copy may have."""
@@ -29,48 +30,6 @@ _ODD = (torch.uint16, torch.uint32, torch.uint64, torch.complex32)
 
 _shape = attrgetter("shape")
 _Blocks = npt.NDArray[np.int64]
-
-
-class Batch:
-    """What is found of copies that are measured together, once it has arrived."""
-
-    def __init__(self, tell: Callable[[Any, Any], Cells]) -> None:
-        self.cells_of = tell
-        """The cells of entries, given what is found of them and their sizes in bytes, a row and a number for each."""
-        self.arrived = self.failed = False
-        self.found: npt.NDArray[np.int64] = np.empty((0, FIELDS), np.int64)
-        """A row for each entry."""
-        self._sizes: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._event: torch.cuda.Event | None = None
-
-    @functools.cached_property
-    def cells(self) -> Cells:
-        """Those of all entries, each taken for a whole tensor."""
-        return self.cells_of(self.found, self._sizes)
-
-    def launch(self, found: torch.Tensor, sizes: npt.NDArray[np.uint64]) -> None:
-        """Have it brought to the host."""
-        if found.is_cuda:
-            host = torch.empty(found.shape, dtype=found.dtype, device="cpu", pin_memory=True)
-            host.copy_(found, non_blocking=True)
-            self._event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            self._event.record()
-            found = host
-        self.found, self._sizes = found.numpy(), sizes
-
-    def look(self, wait: bool) -> bool:
-        """Whether all has arrived or will never; `wait` until it has."""
-        if self._event is not None:
-            try:
-                if wait:
-                    self._event.synchronize()
-                elif not self._event.query():  # type: ignore[no-untyped-call]
-                    return False
-            except RuntimeError:
-                self.failed = True
-            self._event = None
-        self.arrived = True
-        return True
 
 
 class _Run(NamedTuple):
@@ -104,8 +63,8 @@ class Staging:
         self._full = False  # whether a batch had to be measured to make room
         self._make_room(_LEAST)
 
-    def put(self, tensors: Sequence[torch.Tensor], numbers: Sequence[int] = ()) -> list[tuple[Batch, int, int]]:
-        """Copy tensors of at most `MOST` bytes each; the batches they are in, with the first one's entry and how many.
+    def put(self, tensors: Sequence[torch.Tensor], numbers: Sequence[int] = ()) -> list[Taken]:
+        """Copy tensors of at most `MOST` bytes each; the batches they are in.
 
         What is part of a tensor has the number of its first block there among `numbers`. One thread at a time.
         """
