@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses import FakeTensorMode
 
 from traincheck.collect import blocks, compiled, readings, staging
 from traincheck.collect import deferred as deferring
@@ -73,20 +74,24 @@ def assert_same(measures: Measures, cells: Any, tensors: list[Any], ranged: bool
 class Kernels:
     """What the kernels do, which run on a GPU only, in memory of the host."""
 
+    ALIGNED = 16
+
     @staticmethod
     def read(
-        addresses: Any, rows: Any, aligned: bool, dtype: Any, keys: Any, room: Any, start: int, ranged: bool
+        addresses: Any, rows: Any, dtype: Any, keys: Any, room: Any, amounts: Any, start: int, ranged: bool
     ) -> None:
+        assert amounts.data_ptr() == room.data_ptr()
+        assert not len(rows) or all(each.data_ptr() for each in (addresses, rows, keys, room))
         for row, (entry, number, left) in enumerate(rows.tolist()):
             address, size = int(addresses[entry]) + number * blocks.BLOCK, min(left * dtype.itemsize, blocks.BLOCK)
-            assert address % (16 if aligned else dtype.itemsize) == 0
+            assert address % Kernels.ALIGNED == 0
             words = torch.zeros((1, blocks.WORDS), dtype=torch.int64)
             ctypes.memmove(words.data_ptr(), address, size)
             layout = blocks.Layout([size], np.array([[0, number, left]]), words.device)
             room[start + row] = blocks.measure(words, dtype, layout, ranged)[0]
 
     @staticmethod
-    def total(room: Any, starts: Any) -> Any:
+    def total(room: Any, amounts: Any, starts: Any) -> Any:
         bounds = itertools.pairwise(starts.tolist())
         none = np.array([[0, 0, 0, *np.array([0.0, math.inf, math.inf]).view(np.int64)]])
         found = [np.concatenate([none, room[begin:end].numpy()]) for begin, end in bounds]
@@ -100,7 +105,9 @@ def take(way: str, patch: pytest.MonkeyPatch) -> None:
     """Have values read where they are, or copied first."""
     if way == "copied":
         patch.setattr(deferring, "kernels_for", lambda *_: None)
-    elif not torch.cuda.is_available():
+    elif torch.cuda.is_available():
+        assert readings.kernels_for(torch.device("cuda", 0), torch.float32, False) is not None
+    else:
         patch.setattr(deferring, "kernels_for", of_the_host)
 
 
@@ -175,17 +182,79 @@ def test_a_tensor_that_is_larger_than_the_room_there_is_is_read_part_by_part(
 def test_a_tensor_may_begin_anywhere(device: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     take(way, monkeypatch)
     measures, deferred = Measures(Names()), Deferred(Measures(Names()), True, itertools.count().__next__)
-    for dtype in (torch.float32, torch.bfloat16, torch.uint8):
-        whole = made(dtype, (5000,), None, False, 3).to(device)
-        for tensors in ([whole[1:3000], whole[3:20]], [whole[16:], whole[8:9]]):
-            (cells,) = cells_of(deferred, [tensors], True)
+    for copies in (readings._MAX_COPIES, 100):
+        monkeypatch.setattr(readings, "_MAX_COPIES", copies)
+        for dtype in (torch.float32, torch.bfloat16, torch.uint8):
+            whole = made(dtype, (5000,), None, False, 3).to(device)
+            apart, flat = whole.view(50, 100)[:, ::3], whole[:1].expand(700)
+            for tensors in ([whole[1:3000], whole[3:20], apart], [whole[16:], flat, whole[8:9], apart, whole]):
+                (cells,) = cells_of(deferred, [tensors], True)
+                assert_same(measures, cells, tensors, True)
+
+
+@pytest.mark.parametrize(("device", "way"), WAYS)
+def test_what_is_known_of_many_shapes_and_addresses_is_given_up_again(
+    device: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(way, monkeypatch)
+    for name, most in (("_MAX_PLANS", 2), ("_MAX_TABLES", 2), ("_MAX_BLOCKS", 9)):
+        monkeypatch.setattr(readings, name, most)
+    measures, deferred = Measures(Names()), Deferred(Measures(Names()), True, itertools.count().__next__)
+    whole = torch.randn(20_000, device=device)
+    for seed in range(12):
+        begins = [16 * at for at in range(seed % 4, 5)]
+        sweeps: list[list[Any]] = [[whole[at : at + 700 * (1 + seed % 3)] for at in begins], [whole[4:], whole[seed:]]]
+        for cells, tensors in zip(cells_of(deferred, sweeps, True), sweeps, strict=True):
             assert_same(measures, cells, tensors, True)
 
 
-def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back() -> None:
+@pytest.mark.parametrize("way", ["read", "copied"])
+@pytest.mark.parametrize("mode", ["fake", "grad", "functionalize"])
+@pytest.mark.parametrize("known", [False, True])
+def test_modes_in_which_new_tensors_have_no_memory_change_nothing(
+    way: str, mode: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(way, monkeypatch)
+    device = DEVICES[-1]
+    measures, deferred = Measures(Names()), Deferred(Measures(Names()), True, itertools.count().__next__)
+    tensors: list[Any] = [torch.randn(700, device=device), torch.ones(3, 5, device=device).t()]
+    found: list[Any] = []
+    if known:
+        found += cells_of(deferred, [tensors], True)
+
+    def sweep(value: Any) -> Any:
+        found.extend(cells_of(deferred, [tensors, tensors], True))
+        return value * 2
+
+    if mode == "fake":
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            sweep(1)
+    else:
+        transform = torch.func.grad if mode == "grad" else torch.func.functionalize
+        transform(sweep)(torch.tensor(1.0))
+    found += cells_of(deferred, [tensors], True)
+    assert len(found) == 3 + known
+    for cells in found:
+        assert_same(measures, cells, tensors, True)
+
+
+def test_a_tensor_of_zeros_that_has_no_memory_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    take("read", monkeypatch)
+    deferred = Deferred(Measures(Names()), False, itertools.count().__next__)
+    device = DEVICES[-1]
+    for tensor in (torch.zeros(700, device=device), torch._efficientzerotensor((700,), device=device)):
+        (cells,) = cells_of(deferred, [[tensor]], False)
+    assert cells["print"] == 0
+
+
+@pytest.mark.parametrize("way", ["read", "copied"])
+def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(way, monkeypatch)
     measures = Measures(Names())
     deferred = Deferred(measures, False, itertools.count().__next__)
-    tensor = torch.randn(700)
+    tensor = torch.randn(700, device=DEVICES[-1])
     size, values = tensor.untyped_storage().nbytes(), tensor.clone()
     (before,) = cells_of(deferred, [[tensor]], False)
     tensor.untyped_storage().resize_(0)
@@ -196,9 +265,11 @@ def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back()
     assert before["print"] == after["print"] != freed["print"] == 0
 
 
-def test_copies_may_be_taken_within_inference_mode_and_outside_of_it() -> None:
+@pytest.mark.parametrize("way", ["read", "copied"])
+def test_values_may_be_taken_within_inference_mode_and_outside_of_it(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(way, monkeypatch)
     measures, deferred = Measures(Names()), Deferred(Measures(Names()), False, itertools.count().__next__)
-    tensors: list[Any] = [torch.randn(30), torch.randn(5)]
+    tensors: list[Any] = [torch.randn(30, device=DEVICES[-1]), torch.randn(5, device=DEVICES[-1])]
     for mode in (True, False, True):
         with torch.inference_mode(mode):
             (cells,) = cells_of(deferred, [tensors], False)
@@ -289,7 +360,11 @@ def test_gradients_are_not_read_again_where_only_counted_writes_may_come_and_non
     watched.layer.weight.grad = torch.zeros(2, 3)
     watched.changes.grads(6, counted=True)
     watched.changes.wait()
-    assert watched.written()[0] == [1, 4, 5, 6]
+    before, watched.layer.weight.grad = watched.layer.weight.grad, torch.ones(2, 3)
+    watched.changes.grads(7, counted=True)
+    watched.changes.wait()
+    assert watched.layer.weight.grad._version == before._version
+    assert watched.written()[0] == [1, 4, 5, 6, 7]
 
 
 def test_buffers_that_nobody_follows_are_left_alone() -> None:
@@ -300,7 +375,9 @@ def test_buffers_that_nobody_follows_are_left_alone() -> None:
     assert watched.written() == ([], [2])
 
 
-def test_what_a_device_that_failed_was_asked_for_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["read", "copied"])
+def test_what_a_device_that_failed_was_asked_for_holds_up_nothing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(way, monkeypatch)
     monkeypatch.setattr(deferring, "_PERIOD", 600.0)
     watched = Watched()
     for number in (1, 2):
@@ -310,5 +387,6 @@ def test_what_a_device_that_failed_was_asked_for_holds_up_nothing(monkeypatch: p
         raise RuntimeError("device-side assert")
 
     monkeypatch.setattr(staging, "measure", failing)
+    monkeypatch.setattr(Kernels, "total", failing)
     watched.changes.wait()
     assert watched.written() == ([], [1, 2])

@@ -125,9 +125,8 @@ class Changes:
         self._unfit: set[str] = set()
         self.read: Callable[[torch.Tensor], int | None] | None = getattr(self._compiled, "fingerprint", None)
         """The fingerprint of a tensor whose memory can be read directly, None for others; None without what can."""
-        self._marks: list[tuple[int, int] | None] | None = (
-            None  # of gradients that are compared later, at the last sweep
-        )
+        # those of gradients that are compared later, as of the last sweep
+        self._marks: list[tuple[int, int] | None] | None = None
         self.seen = READ
         """How much is known of gradients: READ, GLANCED or PASSED."""
         self.write: Callable[[], None] = self._replay.run
@@ -193,7 +192,7 @@ class Changes:
         with self._table.lock:
             if not self._watches_grad or (counted and self._is_untouched()):
                 return
-            self.seen = READ
+            self.seen, self._marks = READ, None
             sweep = self._direct.get("grads")
             if sweep is not None and sweep(call, None, told, brief):
                 if brief:
@@ -205,7 +204,8 @@ class Changes:
             grads, positions = self._table.gradients(), self._table.trained
             column.prints = self._swept(_Sweep(watched, call, grads, positions, column.prints), column.reader)
             column.unseen = False
-            self._marks = _marks(grads) if column.deferred else None
+            if column.deferred:
+                self._marks = _marks(grads)
 
     def _is_untouched(self) -> bool:
         """Whether all gradients are those of the last sweep, and no operation that torch counts has written to one."""
@@ -265,6 +265,7 @@ class Changes:
         with self._table.lock:
             for column in (self._data.column, self._grad.column):
                 column.forget()
+            self._marks = None
             self.data(NULL)
             self.grads(NULL)
 

@@ -23,6 +23,7 @@ from traincheck.collect.fingerprint import (
     readable,
 )
 from traincheck.collect.measures import Cells, Measures
+from traincheck.collect.modes import undisturbed
 from traincheck.collect.ranges import NO_RANGE
 from traincheck.collect.readings import Readings, kernels_for
 from traincheck.collect.staging import MOST, Staging
@@ -32,7 +33,7 @@ __all__ = ["Deferred", "Pending"]
 _kind = attrgetter("layout", "dtype", "device", "shape")
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _MAX_PARTITIONS = 1024
-_MAX_STAGINGS = 8
+_MAX_READERS = 8
 """Each keeps its room on the device."""
 _PERIOD = 0.1
 """Seconds in which what was taken is measured once, if there is room: without kernels that is dozens of operations."""
@@ -103,7 +104,7 @@ class Deferred:
     def __init__(self, measures: Measures, ranged: bool, upcoming: Callable[[], int]) -> None:
         self._measures, self._ranged, self._upcoming = measures, ranged, upcoming
         self._measured = upcoming()
-        self._stagings: dict[tuple[torch.device, torch.dtype, int], Readings | Staging] = {}
+        self._readers: dict[tuple[torch.device, torch.dtype, int], Readings | Staging] = {}
         self._partitions: dict[tuple[Any, ...], _Partition] = {}
         self._asked: list[tuple[int, list[Batch]]] = []  # what was measured together and is yet to arrive
         self._taken = False
@@ -129,12 +130,12 @@ class Deferred:
         for place in partition.odd:
             cells[place : place + 1] = self._at_once(tensors[place], positions[place], ranged)
         pending = Pending(cells, ranged)
-        with torch.no_grad():
+        with torch.no_grad(), undisturbed():
             for group in partition.groups:
                 chosen = [tensors[place] for place in group.places]
-                staging = self._staging(group)
+                reader = self._reader(group)
                 self._taken = self.used = True
-                pending.add(group, staging.put(*(_cut(chosen) if group.cut else (chosen,))))
+                pending.add(group, reader.put(*(_cut(chosen) if group.cut else (chosen,))))
         return pending
 
     def end_step(self) -> None:
@@ -150,10 +151,7 @@ class Deferred:
             return
         self._due = time.monotonic() + _PERIOD
         if self._taken:
-            with torch.inference_mode():
-                batches = [batch for staging in self._stagings.values() for batch in staging.measured()]
-            self._asked.append((self._measured, batches))
-            self._taken = False
+            self._ask()
         self._measured = self._upcoming()
         self._look(wait)
 
@@ -162,8 +160,14 @@ class Deferred:
         try:
             self.measure(wait=True)
         except RuntimeError:  # the device has failed, and with it the training, which says so itself
-            for staging in self._stagings.values():
-                staging.give_up()
+            for reader in self._readers.values():
+                reader.give_up()
+
+    def _ask(self) -> None:
+        with torch.inference_mode(), undisturbed():
+            batches = [batch for reader in self._readers.values() for batch in reader.measured()]
+        self._asked.append((self._measured, batches))
+        self._taken = False
 
     def _look(self, wait: bool) -> None:
         while self._asked and all(batch.look(wait) for batch in self._asked[0][1]):
@@ -175,17 +179,17 @@ class Deferred:
         self._measures.measure(cells, [tensor], [None], ranged, False)
         return cells
 
-    def _staging(self, group: _Group) -> Readings | Staging:
+    def _reader(self, group: _Group) -> Readings | Staging:
         stream = torch.cuda.current_stream(group.device).cuda_stream if group.device.type == "cuda" else 0
         key = group.device, group.dtype, stream
-        found = self._stagings.get(key)
+        found = self._readers.get(key)
         if found is None:
-            if len(self._stagings) >= _MAX_STAGINGS:  # a script that goes from stream to stream
-                self.measure()
-                self._stagings.clear()
+            if len(self._readers) >= _MAX_READERS:  # a script that goes from stream to stream
+                self._ask()  # the sweep that this is part of has its numbers already
+                self._readers.clear()
             kernels = kernels_for(group.device, group.dtype, self._ranged)
             kind = Staging if kernels is None else functools.partial(Readings, kernels)
-            found = self._stagings[key] = kind(group.device, group.dtype, self._ranged, self._measures)
+            found = self._readers[key] = kind(group.device, group.dtype, self._ranged, self._measures)
         return found
 
     def _partition(self, tensors: list[Any]) -> _Partition:

@@ -59,7 +59,7 @@ def readable(tensor: torch.Tensor) -> bool:
     """Whether the tensor's own memory holds its values: dense, real storage, no subclass around other tensors."""
     if type(tensor) not in PLAIN_TYPES or tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
         return False
-    if is_transformed(tensor):
+    if is_transformed(tensor) or tensor._is_zerotensor():
         return False
     # FSDP frees a storage and keeps the tensors in it, whose addresses are then their offsets from nothing
     return tensor.data_ptr() > LOW or tensor.untyped_storage().nbytes() > 0 or not tensor.numel()

@@ -9,14 +9,14 @@ import triton.language as tl
 
 from traincheck.collect.blocks import FIELDS, WORDS
 
-__all__ = ["read", "total"]
+__all__ = ["ALIGNED", "COMPILED", "read", "total"]
 
 _TOGETHER = 1024
 """Blocks of an entry that are added up at a time."""
 _WARPS = 2
 """Of 32 threads each, for a block: more of them wait for each other more, and one has too few registers."""
-_ALIGNED = 16
-"""An address of so many bytes, or a multiple: from there on, threads load as much at a time as they can."""
+ALIGNED = 16
+"""Tensors begin at a multiple of so many bytes: so a thread loads as many at a time."""
 
 _CARRIERS = {1: tl.uint8, 2: tl.uint16, 4: tl.uint32, 8: tl.uint64}
 _TYPES = {
@@ -30,33 +30,34 @@ _TYPES = {
 def read(
     addresses: torch.Tensor,
     blocks: torch.Tensor,
-    aligned: bool,
     dtype: torch.dtype,
     keys: torch.Tensor,
     room: torch.Tensor,
+    amounts: torch.Tensor,
     start: int,
     ranged: bool,
 ) -> None:
     """What is found of each block of entries, into `room`, int64 [any, 6], from row `start` on.
 
-    `addresses` are those where the entries' tensors begin; `blocks` has of each block its entry, its number within the
-    tensor, and how many of the values of `dtype` in it and after it are the entry's: int32 [blocks, 3].
+    `amounts` is the room seen as float64; `addresses` are those where the entries' tensors begin: int64 [entries].
+    `blocks` has of each block its entry, its number within the tensor, and how many of the values of `dtype` in it and
+    after it are the entry's: int32 [blocks, 3].
     """
     if len(blocks):
         _of_block[(len(blocks),)](
-            addresses, blocks, keys, room, room.view(torch.float64), start,
-            _CARRIERS[dtype.itemsize], _TYPES[dtype], dtype.itemsize, WORDS, FIELDS,
-            _ALIGNED if aligned else dtype.itemsize, dtype.is_floating_point, ranged,
+            addresses, blocks, keys, room, amounts, start,
+            _CARRIERS[dtype.itemsize], _TYPES[dtype], dtype.itemsize, WORDS, FIELDS, ALIGNED,
+            dtype.is_floating_point, ranged,
             num_warps=_WARPS, enable_fp_fusion=True,
         )  # fmt: skip
 
 
-def total(room: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+def total(room: torch.Tensor, amounts: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
     """What is found of entries, of which each has the rows from its start to the next: int64 [entries, 6]."""
     entries = len(starts) - 1
     found = torch.empty((entries, FIELDS), dtype=torch.int64, device=room.device)
     _of_entry[(entries,)](
-        room, room.view(torch.float64), starts, found, found.view(torch.float64), FIELDS, _TOGETHER,
+        room, amounts, starts, found, found.view(torch.float64), FIELDS, _TOGETHER,
         enable_fp_fusion=True,
     )  # fmt: skip
     return found
@@ -137,3 +138,10 @@ def _of_entry(room, room_amounts, starts, found, found_amounts, FIELDS: tl.const
     tl.store(found_amounts + entry * FIELDS + 3, tl.sum(squares, 0))
     tl.store(found_amounts + entry * FIELDS + 4, tl.min(least, 0))
     tl.store(found_amounts + entry * FIELDS + 5, tl.min(negated, 0))
+
+
+COMPILED = isinstance(_of_block, triton.runtime.JITFunction)
+"""Whether they run on the GPU.
+
+Not when Triton is told to interpret kernels: on the host addresses of a GPU mean nothing.
+"""

@@ -1,7 +1,7 @@
-"""Values read by kernels, where they are on a GPU, as a sweep comes by: nothing is copied, and nobody waits."""
+"""Values read by kernels, where they are on a GPU, as a sweep comes by: nobody waits."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
 from types import ModuleType
@@ -13,6 +13,7 @@ import torch
 
 from traincheck.collect.batches import Batch, Taken
 from traincheck.collect.blocks import BLOCK, FIELDS, KEYS, has_norm, is_whole, sent, tell
+from traincheck.collect.buffers import Names
 from traincheck.collect.measures import Measures
 
 __all__ = ["Readings", "kernels_for"]
@@ -20,9 +21,12 @@ __all__ = ["Readings", "kernels_for"]
 _ROW = 8 * FIELDS
 """Bytes that are kept of each block."""
 _LEAST, _MOST = 1 << 20, 1 << 26
-"""Bytes of the room for what is found; a sweep that needs more gets it: about a hundredth of what it reads."""
-_MAX_PLANS = 1024
-_ALIGNED = 16
+"""Bytes of the room for what is found; a sweep that needs more gets it: 48 bytes for each 4 KiB."""
+_MAX_COPIES = 1 << 25
+"""Bytes that may be copied before they are read: of tensors that are not contiguous, or begin where kernels cannot."""
+_MAX_BLOCKS = 1 << 22
+"""How many blocks all plans may have, of 12 bytes each; or four times those of the largest one."""
+_MAX_PLANS, _MAX_TABLES = 1024, 64
 
 _shape = attrgetter("shape")
 _data_ptr = torch.Tensor.data_ptr
@@ -34,7 +38,6 @@ class _Plan(NamedTuple):
     blocks: torch.Tensor  # int32 [blocks, 3]: its entry, its number in the tensor, and how many values are yet to come
     starts: npt.NDArray[np.int64]  # of each entry the first block
     sizes: list[int]  # in bytes
-    before: npt.NDArray[np.int64]  # bytes of the tensor before each entry's
 
 
 class Readings:
@@ -48,7 +51,7 @@ class Readings:
         self._tell = functools.partial(tell, dtype=dtype, measures=measures)
         self._keys = sent(KEYS, device)
         self._plans: dict[tuple[Any, ...], _Plan] = {}
-        self._tables: dict[tuple[Any, ...], tuple[torch.Tensor, bool]] = {}
+        self._tables: dict[tuple[Any, ...], torch.Tensor] = {}
         self._measured: list[Batch] = []
         self._make_room(_LEAST // _ROW)
 
@@ -57,22 +60,38 @@ class Readings:
 
         What is part of a tensor has the number of its first block there among `numbers`. One thread at a time.
         """
-        plan = self._plan(tensors, tuple(numbers) or (0,) * len(tensors))
+        numbers = tuple(numbers) or (0,) * len(tensors)
+        direct = [_is_direct(tensor, self._kernels.ALIGNED) for tensor in tensors]
+        if all(direct):
+            return [self._read(tensors, numbers)]
+        found, begin = list[Taken](), 0
+        for end in _portions(tensors, direct):
+            portion = [
+                tensor if fit else tensor.clone(memory_format=torch.contiguous_format)
+                for tensor, fit in zip(tensors[begin:end], direct[begin:end], strict=True)
+            ]
+            found.append(self._read(portion, numbers[begin:end]))
+            begin = end
+        return found
+
+    def _read(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...]) -> Taken:
+        plan = self._plan(tensors, numbers)
         count = len(plan.blocks)
         if self._used + count > len(self._room):
             self._measure()
-            self._make_room(max(_enough(count), min(2 * len(self._room), _MOST // _ROW)))
-        dense = [tensor if tensor.is_contiguous() else tensor.contiguous() for tensor in tensors]
+            rows = max(count, min(2 * len(self._room), _MOST // _ROW))
+            if rows > len(self._room):
+                self._make_room(rows)
+        table = self._table(tuple(map(_data_ptr, tensors)), numbers)
         with self._on_device():
-            table, aligned = self._table(tuple(map(_data_ptr, dense)), plan)
             self._kernels.read(
-                table, plan.blocks, aligned, self._dtype, self._keys, self._room, self._used, self._ranged
+                table, plan.blocks, self._dtype, self._keys, self._room, self._amounts, self._used, self._ranged
             )
-        taken = self._batch, self._entries, len(dense)
+        taken = self._batch, self._entries, len(tensors)
         self._taken.append((self._used, plan))
-        self._entries += len(dense)
+        self._entries += len(tensors)
         self._used += count
-        return [taken]
+        return taken
 
     def measured(self) -> list[Batch]:
         """Have what was found of blocks added up; all batches since this was last asked."""
@@ -91,7 +110,7 @@ class Readings:
         starts = np.concatenate([plan.starts + begin for begin, plan in self._taken] + [[self._used]])
         sizes = np.array([size for _, plan in self._taken for size in plan.sizes], np.uint64)
         with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
-            self._batch.launch(self._kernels.total(self._room, sent(starts, self._device)), sizes)
+            self._batch.launch(self._kernels.total(self._room, self._amounts, sent(starts, self._device)), sizes)
         self._measured.append(self._batch)
         self._begin()
 
@@ -102,7 +121,10 @@ class Readings:
 
     def _make_room(self, rows: int) -> None:
         self._begin()
-        self._room = torch.empty((rows, FIELDS), dtype=torch.int64, device=self._device)
+        self._room = self._amounts = torch.empty(0, device="cpu")  # what there was goes first
+        with torch.inference_mode(False):
+            self._room = torch.empty((rows, FIELDS), dtype=torch.int64, device=self._device)
+            self._amounts = self._room.view(torch.float64)
 
     def _on_device(self) -> AbstractContextManager[Any]:
         """Kernels are launched on the device that is the current one, in its current stream."""
@@ -110,25 +132,27 @@ class Readings:
             return nullcontext()
         return torch.cuda.device(self._device)
 
-    def _table(self, addresses: tuple[int, ...], plan: _Plan) -> tuple[torch.Tensor, bool]:
-        """Where the tensors begin that entries are of, on the device; and whether all of these are aligned."""
-        key = addresses, id(plan)
+    def _table(self, addresses: tuple[int, ...], numbers: tuple[int, ...]) -> torch.Tensor:
+        """Where the tensors begin that entries are of, on the device: int64 [entries]."""
+        key = addresses, numbers
         known = self._tables.get(key)
         if known is None:
-            if len(self._tables) >= _MAX_PLANS:
+            if len(self._tables) >= _MAX_TABLES:
                 self._tables.clear()
-            table = np.array(addresses, np.int64) - plan.before
-            known = self._tables[key] = sent(table, self._device), not (table % _ALIGNED).any()
+            known = self._tables[key] = sent(
+                np.array(addresses, np.int64) - np.array(numbers, np.int64) * BLOCK, self._device
+            )
         return known
 
     def _plan(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...]) -> _Plan:
         key = tuple(map(_shape, tensors)), numbers
         known = self._plans.get(key)
         if known is None:
-            if len(self._plans) >= _MAX_PLANS:
+            known = self._planned([shape.numel() for shape in key[0]], numbers)
+            blocks = [len(plan.blocks) for plan in (known, *self._plans.values())]
+            if len(blocks) > _MAX_PLANS or sum(blocks) > max(_MAX_BLOCKS, 4 * max(blocks)):
                 self._plans.clear()
-                self._tables.clear()  # which know plans by their ids
-            known = self._plans[key] = self._planned([shape.numel() for shape in key[0]], numbers)
+            self._plans[key] = known
         return known
 
     def _planned(self, lengths: list[int], numbers: tuple[int, ...]) -> _Plan:
@@ -141,12 +165,24 @@ class Readings:
         left = np.array(lengths, np.int64)[entries] - within * each
         rows = np.stack([entries, within + firsts[entries], left], 1).astype(np.int32)
         sizes = [length * self._dtype.itemsize for length in lengths]
-        return _Plan(sent(rows, self._device), starts, sizes, firsts * BLOCK)
+        return _Plan(sent(rows, self._device), starts, sizes)
 
 
-def _enough(count: int) -> int:
-    """A power of two that is no less."""
-    return 1 << max(count - 1, 0).bit_length()
+def _is_direct(tensor: torch.Tensor, aligned: int) -> bool:
+    """Whether kernels can read a tensor where it is."""
+    return tensor.is_contiguous() and not _data_ptr(tensor) % aligned
+
+
+def _portions(tensors: Sequence[torch.Tensor], direct: Sequence[bool]) -> Iterator[int]:
+    """The ends of portions, of each of which so much has to be copied as there may be copies of at a time."""
+    copied = 0
+    for at, (tensor, fit) in enumerate(zip(tensors, direct, strict=True)):
+        size = 0 if fit else tensor.nbytes
+        if copied + size > _MAX_COPIES and copied:
+            yield at
+            copied = 0
+        copied += size
+    yield len(tensors)
 
 
 @functools.cache
@@ -157,12 +193,11 @@ def kernels_for(device: torch.device, dtype: torch.dtype, ranged: bool) -> Modul
     try:
         from traincheck.collect import kernels
 
-        value = torch.zeros(1, dtype=dtype, device=device)
-        room = torch.zeros((1, FIELDS), dtype=torch.int64, device=device)
-        address, block = sent(np.array([value.data_ptr()]), device), sent(np.array([[0, 0, 1]], np.int32), device)
-        with torch.cuda.device(device):
-            kernels.read(address, block, True, dtype, sent(KEYS, device), room, 0, ranged)
-            kernels.total(room, sent(np.array([0, 1]), device))
+        if not kernels.COMPILED:
+            return None
+        trial = Readings(kernels, device, dtype, ranged, Measures(Names()))
+        trial.put([torch.zeros(1, dtype=dtype, device=device)])
+        trial.measured()
     except Exception:  # whatever it is that Triton raises
         return None
     return kernels
