@@ -11,10 +11,7 @@ import torch
 from traincheck.collect.blocks import FIELDS
 from traincheck.collect.measures import Cells
 
-__all__ = ["Batch", "Taken"]
-
-Taken = tuple["Batch", int, int]
-"""Where the cells of some tensors are: a batch, the first one's entry in it, and how many."""
+__all__ = ["Batch"]
 
 
 class Batch:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from traincheck.collect.batches import Batch, Taken
+from traincheck.collect.batches import Batch
 from traincheck.collect.blocks import BLOCK, combined
 from traincheck.collect.fingerprint import (
     ABSENT,
@@ -26,14 +26,15 @@ from traincheck.collect.measures import Cells, Measures
 from traincheck.collect.modes import undisturbed
 from traincheck.collect.ranges import NO_RANGE
 from traincheck.collect.readings import Readings, kernels_for
-from traincheck.collect.staging import MOST, Staging
+from traincheck.collect.staging import Staging
+from traincheck.collect.taker import MOST, Taken, Taker
 
 __all__ = ["Deferred", "Pending"]
 
 _kind = attrgetter("layout", "dtype", "device", "shape")
 _data_ptr: Callable[[Any], int] = torch.Tensor.data_ptr
 _MAX_PARTITIONS = 1024
-_MAX_READERS = 8
+_MAX_TAKERS = 8
 """Each keeps its room on the device."""
 _PERIOD = 0.1
 """Seconds in which what was taken is measured once, if there is room: without kernels that is dozens of operations."""
@@ -104,7 +105,7 @@ class Deferred:
     def __init__(self, measures: Measures, ranged: bool, upcoming: Callable[[], int]) -> None:
         self._measures, self._ranged, self._upcoming = measures, ranged, upcoming
         self._measured = upcoming()
-        self._readers: dict[tuple[torch.device, torch.dtype, int], Readings | Staging] = {}
+        self._takers: dict[tuple[torch.device, torch.dtype, int], Taker] = {}
         self._partitions: dict[tuple[Any, ...], _Partition] = {}
         self._asked: list[tuple[int, list[Batch]]] = []  # what was measured together and is yet to arrive
         self._taken = False
@@ -133,9 +134,9 @@ class Deferred:
         with torch.no_grad(), undisturbed():
             for group in partition.groups:
                 chosen = [tensors[place] for place in group.places]
-                reader = self._reader(group)
+                taker = self._taker(group)
                 self._taken = self.used = True
-                pending.add(group, reader.put(*(_cut(chosen) if group.cut else (chosen,))))
+                pending.add(group, taker.put(*(_cut(chosen) if group.cut else (chosen,))))
         return pending
 
     def end_step(self) -> None:
@@ -160,12 +161,12 @@ class Deferred:
         try:
             self.measure(wait=True)
         except RuntimeError:  # the device has failed, and with it the training, which says so itself
-            for reader in self._readers.values():
-                reader.give_up()
+            for taker in self._takers.values():
+                taker.give_up()
 
     def _ask(self) -> None:
         with torch.inference_mode(), undisturbed():
-            batches = [batch for reader in self._readers.values() for batch in reader.measured()]
+            batches = [batch for taker in self._takers.values() for batch in taker.measured()]
         self._asked.append((self._measured, batches))
         self._taken = False
 
@@ -179,17 +180,17 @@ class Deferred:
         self._measures.measure(cells, [tensor], [None], ranged, False)
         return cells
 
-    def _reader(self, group: _Group) -> Readings | Staging:
+    def _taker(self, group: _Group) -> Taker:
         stream = torch.cuda.current_stream(group.device).cuda_stream if group.device.type == "cuda" else 0
         key = group.device, group.dtype, stream
-        found = self._readers.get(key)
+        found = self._takers.get(key)
         if found is None:
-            if len(self._readers) >= _MAX_READERS:  # a script that goes from stream to stream
+            if len(self._takers) >= _MAX_TAKERS:  # a script that goes from stream to stream
                 self._ask()  # the sweep that this is part of has its numbers already
-                self._readers.clear()
+                self._takers.clear()
             kernels = kernels_for(group.device, group.dtype, self._ranged)
             kind = Staging if kernels is None else functools.partial(Readings, kernels)
-            found = self._readers[key] = kind(group.device, group.dtype, self._ranged, self._measures)
+            found = self._takers[key] = kind(group.device, group.dtype, self._ranged, self._measures)
         return found
 
     def _partition(self, tensors: list[Any]) -> _Partition:

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from traincheck.collect.batches import Batch, Taken
-from traincheck.collect.blocks import BLOCK, FIELDS, KEYS, has_norm, is_whole, sent, tell
+from traincheck.collect.batches import Batch
+from traincheck.collect.blocks import BLOCK, FIELDS, KEYS, has_norm, is_whole, sent
 from traincheck.collect.buffers import Names
 from traincheck.collect.measures import Measures
+from traincheck.collect.taker import Taken, Taker
 
 __all__ = ["Readings", "kernels_for"]
 
@@ -40,26 +41,22 @@ class _Plan(NamedTuple):
     sizes: list[int]  # in bytes
 
 
-class Readings:
-    """What is found of the blocks of tensors that have one dtype, in the order of a stream of their device."""
+class Readings(Taker):
+    """Has the values of tensors read by kernels; what is found of their blocks is kept until it is added up."""
 
     def __init__(
         self, kernels: ModuleType, device: torch.device, dtype: torch.dtype, ranged: bool, measures: Measures
     ) -> None:
-        self._device, self._dtype, self._ranged, self._kernels = device, dtype, ranged, kernels
-        self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
-        self._tell = functools.partial(tell, dtype=dtype, measures=measures)
+        """As the class that this is of, with kernels.py."""
+        super().__init__(device, dtype, ranged, measures)
+        self._kernels = kernels
         self._keys = sent(KEYS, device)
         self._plans: dict[tuple[Any, ...], _Plan] = {}
         self._tables: dict[tuple[Any, ...], torch.Tensor] = {}
-        self._measured: list[Batch] = []
         self._make_room(_LEAST // _ROW)
 
     def put(self, tensors: Sequence[torch.Tensor], numbers: Sequence[int] = ()) -> list[Taken]:
-        """Read tensors; the batches they are in.
-
-        What is part of a tensor has the number of its first block there among `numbers`. One thread at a time.
-        """
+        """Read tensors where they are; what kernels cannot read there is copied before."""
         numbers = tuple(numbers) or (0,) * len(tensors)
         direct = [_is_direct(tensor, self._kernels.ALIGNED) for tensor in tensors]
         if all(direct):
@@ -93,23 +90,12 @@ class Readings:
         self._used += count
         return taken
 
-    def measured(self) -> list[Batch]:
-        """Have what was found of blocks added up; all batches since this was last asked."""
-        self._measure()
-        found, self._measured = self._measured, []
-        return found
-
-    def give_up(self) -> None:
-        """Nothing of what was read will be known."""
-        for batch in (*self._measured, self._batch):
-            batch.arrived = batch.failed = True
-
     def _measure(self) -> None:
         if not self._taken:
             return
         starts = np.concatenate([plan.starts + begin for begin, plan in self._taken] + [[self._used]])
         sizes = np.array([size for _, plan in self._taken for size in plan.sizes], np.uint64)
-        with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+        with self._in_order():
             self._batch.launch(self._kernels.total(self._room, self._amounts, sent(starts, self._device)), sizes)
         self._measured.append(self._batch)
         self._begin()

@@ -1,8 +1,6 @@
 """Copies of values on the device they are on, taken when a sweep comes by and measured together: nobody waits."""
 
-import functools
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -10,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from traincheck.collect.batches import Batch, Taken
-from traincheck.collect.blocks import BLOCK, WORDS, Layout, measure, tell
+from traincheck.collect.batches import Batch
+from traincheck.collect.blocks import BLOCK, WORDS, Layout, measure
 from traincheck.collect.measures import Measures
+from traincheck.collect.taker import MOST, Taken, Taker
 
-__all__ = ["MOST", "Staging"]
+__all__ = ["Staging"]
 
-MOST = 1 << 25
-"""Bytes that one copy may have."""
 _SHARE = 256
 """One part in so many of a GPU's memory may be copies of one type; to measure them takes three times as much."""
 _LEAST = 1 << 22
@@ -44,19 +41,16 @@ class _Run(NamedTuple):
     sizes: list[int]  # in bytes
 
 
-class Staging:
-    """Room for copies of values of one dtype on one device, used in the order of one of its streams."""
+class Staging(Taker):
+    """Room for copies of values."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype, ranged: bool, measures: Measures) -> None:
-        self._device, self._dtype, self._ranged = device, dtype, ranged
+        """As the class that this is of."""
+        super().__init__(device, dtype, ranged, measures)
         self._carrier = _CARRIERS[dtype.itemsize] if _is_odd(dtype) else dtype
-        self._stream, self._most = None, MOST
+        self._most = MOST
         if device.type == "cuda":
-            self._stream = torch.cuda.current_stream(device)
             self._most = max(MOST, torch.cuda.get_device_properties(device).total_memory // _SHARE)
-        self._tell = functools.partial(tell, dtype=dtype, measures=measures)
-        self._batch = Batch(self._tell)
-        self._measured: list[Batch] = []
         self._runs: list[_Run] = []  # what was copied since the last batch
         self._earlier: list[_Run] = []  # before it
         self._used = self._entries = 0
@@ -64,10 +58,7 @@ class Staging:
         self._make_room(_LEAST)
 
     def put(self, tensors: Sequence[torch.Tensor], numbers: Sequence[int] = ()) -> list[Taken]:
-        """Copy tensors of at most `MOST` bytes each; the batches they are in.
-
-        What is part of a tensor has the number of its first block there among `numbers`. One thread at a time.
-        """
+        """Copy tensors; they are read when there is no more room, or when that is asked for."""
         found = []
         for run in self._plan(tensors, tuple(numbers) or (0,) * len(tensors)):
             if run.start < self._used:
@@ -83,17 +74,6 @@ class Staging:
             self._entries += len(run.views)
             self._used = run.start + len(run.blocks)
         return found
-
-    def measured(self) -> list[Batch]:
-        """Have measured what there is; all batches since this was last asked."""
-        self._measure()
-        found, self._measured = self._measured, []
-        return found
-
-    def give_up(self) -> None:
-        """Nothing of what was copied will be measured."""
-        for batch in (*self._measured, self._batch):
-            batch.arrived = batch.failed = True
 
     def _measure(self) -> None:
         if not self._runs:
@@ -117,9 +97,6 @@ class Staging:
         self._full, self._earlier = False, []
         self._plans: dict[tuple[Any, ...], list[_Run]] = {}
         self._layouts: dict[tuple[int, ...], tuple[list[_Run], Layout]] = {}
-
-    def _in_order(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def _clear(self, run: _Run) -> None:
         """See to it that there are zeros behind what a run copies: it leaves them where it was the last time."""
