@@ -111,6 +111,14 @@ def take(way: str, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(deferring, "kernels_for", of_the_host)
 
 
+@pytest.fixture(params=WAYS, ids="-".join)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The type of a device, whose values are taken in one of the ways."""
+    device, way = request.param
+    take(way, monkeypatch)
+    return str(device)
+
+
 def of_the_host(device: torch.device, dtype: torch.dtype, ranged: bool) -> Any:
     return Kernels if blocks.has_norm(dtype) or blocks.is_whole(dtype) else None
 
@@ -146,11 +154,7 @@ def look_at(device: str, rounds: list[list[list[tuple[Any, ...]]]], ranged: bool
             assert_same(measures, np.frombuffer(each.cells(), CELL), [None, *sweep], ranged)
 
 
-@pytest.mark.parametrize(("device", "way"), WAYS)
-def test_what_has_no_room_is_measured_in_several_batches(
-    device: str, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take(way, monkeypatch)
+def test_what_has_no_room_is_measured_in_several_batches(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "_LEAST", 2 * 4096)
     monkeypatch.setattr(readings, "_LEAST", 4 * 48)
     monkeypatch.setattr(readings, "_MOST", 8 * 48)
@@ -163,11 +167,9 @@ def test_what_has_no_room_is_measured_in_several_batches(
         assert_same(measures, again, tensors, True)
 
 
-@pytest.mark.parametrize(("device", "way"), WAYS)
 def test_a_tensor_that_is_larger_than_the_room_there_is_is_read_part_by_part(
-    device: str, way: str, monkeypatch: pytest.MonkeyPatch
+    device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take(way, monkeypatch)
     for module in (staging, deferring):
         monkeypatch.setattr(module, "MOST", 1 << 20)
     measures = Measures(Names())
@@ -178,9 +180,7 @@ def test_a_tensor_that_is_larger_than_the_room_there_is_is_read_part_by_part(
     assert_same(measures, cells, tensors, True)
 
 
-@pytest.mark.parametrize(("device", "way"), WAYS)
-def test_a_tensor_may_begin_anywhere(device: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    take(way, monkeypatch)
+def test_a_tensor_may_begin_anywhere(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     measures, deferred = Measures(Names()), Deferred(Measures(Names()), True, itertools.count().__next__)
     for copies in (readings._MAX_COPIES, 100):
         monkeypatch.setattr(readings, "_MAX_COPIES", copies)
@@ -192,11 +192,9 @@ def test_a_tensor_may_begin_anywhere(device: str, way: str, monkeypatch: pytest.
                 assert_same(measures, cells, tensors, True)
 
 
-@pytest.mark.parametrize(("device", "way"), WAYS)
 def test_what_is_known_of_many_shapes_and_addresses_is_given_up_again(
-    device: str, way: str, monkeypatch: pytest.MonkeyPatch
+    device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take(way, monkeypatch)
     for name, most in (("_MAX_PLANS", 2), ("_MAX_TABLES", 2), ("_MAX_BLOCKS", 9)):
         monkeypatch.setattr(readings, name, most)
     measures, deferred = Measures(Names()), Deferred(Measures(Names()), True, itertools.count().__next__)
@@ -208,14 +206,9 @@ def test_what_is_known_of_many_shapes_and_addresses_is_given_up_again(
             assert_same(measures, cells, tensors, True)
 
 
-@pytest.mark.parametrize("way", ["read", "copied"])
 @pytest.mark.parametrize("mode", ["fake", "grad", "functionalize"])
 @pytest.mark.parametrize("known", [False, True])
-def test_modes_in_which_new_tensors_have_no_memory_change_nothing(
-    way: str, mode: str, known: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take(way, monkeypatch)
-    device = DEVICES[-1]
+def test_modes_in_which_new_tensors_have_no_memory_change_nothing(device: str, mode: str, known: bool) -> None:
     measures, deferred = Measures(Names()), Deferred(Measures(Names()), True, itertools.count().__next__)
     tensors: list[Any] = [torch.randn(700, device=device), torch.ones(3, 5, device=device).t()]
     found: list[Any] = []
@@ -238,23 +231,17 @@ def test_modes_in_which_new_tensors_have_no_memory_change_nothing(
         assert_same(measures, cells, tensors, True)
 
 
-def test_a_tensor_of_zeros_that_has_no_memory_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    take("read", monkeypatch)
+def test_a_tensor_of_zeros_that_has_no_memory_is_not_read(device: str) -> None:
     deferred = Deferred(Measures(Names()), False, itertools.count().__next__)
-    device = DEVICES[-1]
     for tensor in (torch.zeros(700, device=device), torch._efficientzerotensor((700,), device=device)):
         (cells,) = cells_of(deferred, [[tensor]], False)
     assert cells["print"] == 0
 
 
-@pytest.mark.parametrize("way", ["read", "copied"])
-def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back(
-    way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take(way, monkeypatch)
+def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back(device: str) -> None:
     measures = Measures(Names())
     deferred = Deferred(measures, False, itertools.count().__next__)
-    tensor = torch.randn(700, device=DEVICES[-1])
+    tensor = torch.randn(700, device=device)
     size, values = tensor.untyped_storage().nbytes(), tensor.clone()
     (before,) = cells_of(deferred, [[tensor]], False)
     tensor.untyped_storage().resize_(0)
@@ -265,11 +252,9 @@ def test_a_storage_that_is_freed_is_not_read_and_is_read_again_when_it_is_back(
     assert before["print"] == after["print"] != freed["print"] == 0
 
 
-@pytest.mark.parametrize("way", ["read", "copied"])
-def test_values_may_be_taken_within_inference_mode_and_outside_of_it(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    take(way, monkeypatch)
+def test_values_may_be_taken_within_inference_mode_and_outside_of_it(device: str) -> None:
     measures, deferred = Measures(Names()), Deferred(Measures(Names()), False, itertools.count().__next__)
-    tensors: list[Any] = [torch.randn(30, device=DEVICES[-1]), torch.randn(5, device=DEVICES[-1])]
+    tensors: list[Any] = [torch.randn(30, device=device), torch.randn(5, device=device)]
     for mode in (True, False, True):
         with torch.inference_mode(mode):
             (cells,) = cells_of(deferred, [tensors], False)
@@ -375,9 +360,8 @@ def test_buffers_that_nobody_follows_are_left_alone() -> None:
     assert watched.written() == ([], [2])
 
 
-@pytest.mark.parametrize("way", ["read", "copied"])
-def test_what_a_device_that_failed_was_asked_for_holds_up_nothing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    take(way, monkeypatch)
+@pytest.mark.usefixtures("device")
+def test_what_a_device_that_failed_was_asked_for_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deferring, "_PERIOD", 600.0)
     watched = Watched()
     for number in (1, 2):

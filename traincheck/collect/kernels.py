@@ -14,7 +14,7 @@ __all__ = ["ALIGNED", "COMPILED", "read", "total"]
 _TOGETHER = 1024
 """Blocks of an entry that are added up at a time."""
 _WARPS = 2
-"""Of 32 threads each, for a block: more of them wait for each other more, and one has too few registers."""
+"""Of 32 threads each, for a block: on an H200 two are quicker than one and than four."""
 ALIGNED = 16
 """Tensors begin at a multiple of so many bytes: so a thread loads as many at a time."""
 

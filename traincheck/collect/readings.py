@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ class Readings(Taker):
     def __init__(
         self, kernels: ModuleType, device: torch.device, dtype: torch.dtype, ranged: bool, measures: Measures
     ) -> None:
-        """As the class that this is of, with kernels.py."""
+        """As of any `Taker`; `kernels` is what `kernels_for` found."""
         super().__init__(device, dtype, ranged, measures)
         self._kernels = kernels
         self._keys = sent(KEYS, device)
@@ -59,17 +60,13 @@ class Readings(Taker):
         """Read tensors where they are; what kernels cannot read there is copied before."""
         numbers = tuple(numbers) or (0,) * len(tensors)
         direct = [_is_direct(tensor, self._kernels.ALIGNED) for tensor in tensors]
-        if all(direct):
-            return [self._read(tensors, numbers)]
-        found, begin = list[Taken](), 0
-        for end in _portions(tensors, direct):
-            portion = [
-                tensor if fit else tensor.clone(memory_format=torch.contiguous_format)
-                for tensor, fit in zip(tensors[begin:end], direct[begin:end], strict=True)
-            ]
-            found.append(self._read(portion, numbers[begin:end]))
-            begin = end
-        return found
+        ends = [0, *_portions(tensors, direct)]
+        return [
+            self._read(
+                [_readable(*each) for each in zip(tensors[at:end], direct[at:end], strict=True)], numbers[at:end]
+            )
+            for at, end in pairwise(ends)
+        ]
 
     def _read(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...]) -> Taken:
         plan = self._plan(tensors, numbers)
@@ -157,6 +154,10 @@ class Readings(Taker):
 def _is_direct(tensor: torch.Tensor, aligned: int) -> bool:
     """Whether kernels can read a tensor where it is."""
     return tensor.is_contiguous() and not _data_ptr(tensor) % aligned
+
+
+def _readable(tensor: torch.Tensor, direct: bool) -> torch.Tensor:
+    return tensor if direct else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _portions(tensors: Sequence[torch.Tensor], direct: Sequence[bool]) -> Iterator[int]:

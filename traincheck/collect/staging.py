@@ -45,7 +45,7 @@ class Staging(Taker):
     """Room for copies of values."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype, ranged: bool, measures: Measures) -> None:
-        """As the class that this is of."""
+        """As of any `Taker`."""
         super().__init__(device, dtype, ranged, measures)
         self._carrier = _CARRIERS[dtype.itemsize] if _is_odd(dtype) else dtype
         self._most = MOST
