@@ -27,9 +27,9 @@ from typing import Any
 import torch
 
 from traincheck.cli.collect import needs_for
+from traincheck.collect.calls.sampling import ALL, NOTHING
 from traincheck.collect.install import own_monitor
 from traincheck.collect.needs import Needs
-from traincheck.collect.sampling import ALL, NOTHING
 from traincheck.collect.settings import Settings
 from traincheck.trace.place import prepare_output
 

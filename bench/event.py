@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from traincheck.collect.calls.sampling import ALL, NOTHING
 from traincheck.collect.install import own_monitor
-from traincheck.collect.sampling import ALL, NOTHING
 from traincheck.collect.settings import Settings
 from traincheck.trace.place import prepare_output
 

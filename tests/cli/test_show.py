@@ -206,7 +206,7 @@ def test_a_process_that_was_killed(shell: Shell, tmp_path: Path) -> None:
 
 def test_a_failure_of_the_monitor_is_told_by_every_reader(shell: Shell, tmp_path: Path) -> None:
     body = """
-    from traincheck.collect.variables import Variables
+    from traincheck.collect.variables.variables import Variables
     def broken(self, *call):
         raise ValueError("planted")
     nn.Linear(1, 1)(torch.ones(1))

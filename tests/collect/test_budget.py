@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.collect.running import collect_command, environment, rows, write_script
-from traincheck.collect.sampling import Governor
+from traincheck.collect.calls.sampling import Governor
 from traincheck.facts import load_facts
 
 STEPS = 4000

@@ -12,17 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
-from traincheck.collect import blocks, compiled, readings, staging
-from traincheck.collect import deferred as deferring
+from traincheck.collect import compiled
 from traincheck.collect.buffers import Buffers, Names
-from traincheck.collect.changes import Changes
-from traincheck.collect.deferred import Deferred
-from traincheck.collect.discovery import Modules
-from traincheck.collect.fingerprint import NO_GRADIENT, fingerprint
-from traincheck.collect.measures import CELL, Measures
+from traincheck.collect.calls.objects import Objects
+from traincheck.collect.device import deferred as deferring
+from traincheck.collect.device import readings, staging
+from traincheck.collect.device.deferred import Deferred
 from traincheck.collect.needs import Needs
-from traincheck.collect.objects import Objects
-from traincheck.collect.variables import Variables
+from traincheck.collect.values import blocks
+from traincheck.collect.values.fingerprint import NO_GRADIENT, fingerprint
+from traincheck.collect.values.measures import CELL, Measures
+from traincheck.collect.variables.changes import Changes
+from traincheck.collect.variables.discovery import Modules
+from traincheck.collect.variables.variables import Variables
 from traincheck.trace.layout import FAMILIES, LINK_HASHED
 
 pytestmark = pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traincheck.collect import compiled
-from traincheck.collect.fingerprint import digest, fingerprint
+from traincheck.collect.values.fingerprint import digest, fingerprint
 
 pytestmark = pytest.mark.skipif(compiled.NATIVE is None, reason="the compiled part was not built, or is switched off")
 

@@ -106,7 +106,7 @@ def test_a_failure_of_the_monitor_is_said_once_and_training_goes_on(
     script = write_script(
         tmp_path,
         """
-        from traincheck.collect import steps
+        from traincheck.collect.calls import steps
         def broken(self, seq):
             raise ValueError("planted")
         steps.StepTracker.starter = broken

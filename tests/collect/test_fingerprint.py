@@ -2,7 +2,7 @@
 
 import torch
 
-from traincheck.collect.fingerprint import ABSENT, fingerprint, zero_fingerprint
+from traincheck.collect.values.fingerprint import ABSENT, fingerprint, zero_fingerprint
 
 
 def test_order_sign_and_constants_count() -> None:

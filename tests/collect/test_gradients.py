@@ -13,13 +13,13 @@ from torch.overrides import TorchFunctionMode
 
 from tests.collect.running import collect, rows
 from traincheck.collect.buffers import Buffers
-from traincheck.collect.changes import Changes
+from traincheck.collect.calls.objects import Objects
 from traincheck.collect.compiled import NATIVE, PURE
-from traincheck.collect.discovery import Modules
-from traincheck.collect.fingerprint import fingerprint
 from traincheck.collect.needs import Needs
-from traincheck.collect.objects import Objects
-from traincheck.collect.variables import Variables
+from traincheck.collect.values.fingerprint import fingerprint
+from traincheck.collect.variables.changes import Changes
+from traincheck.collect.variables.discovery import Modules
+from traincheck.collect.variables.variables import Variables
 from traincheck.facts import Facts
 from traincheck.trace.layout import FAMILIES
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from traincheck.collect import compiled
 from traincheck.collect.buffers import NULL
-from traincheck.collect.calls import Open, Thread, Watch
-from traincheck.collect.holdings import Holdings
+from traincheck.collect.calls.calls import Open, Thread, Watch
+from traincheck.collect.instrument.recorder import Recorders
 from traincheck.collect.monitor import Monitor
-from traincheck.collect.recorder import Recorders
 from traincheck.collect.settings import Settings
+from traincheck.collect.variables.holdings import Holdings
 from traincheck.trace.layout import FAMILIES
 
 needs_compiled = pytest.mark.skipif(

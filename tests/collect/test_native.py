@@ -17,13 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.collect.running import collect, collect_command, environment, rows, run, write_script
-from traincheck.collect import changes, compiled, fingerprint, variables
+from traincheck.collect import compiled
 from traincheck.collect.buffers import Buffers
-from traincheck.collect.discovery import Modules
+from traincheck.collect.calls.objects import Objects
 from traincheck.collect.needs import Needs
-from traincheck.collect.objects import Objects
-from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP
-from traincheck.collect.variables import Variables
+from traincheck.collect.values import fingerprint
+from traincheck.collect.variables import changes, variables
+from traincheck.collect.variables.discovery import Modules
+from traincheck.collect.variables.replay import AFTER_STEP, BEFORE_STEP
+from traincheck.collect.variables.variables import Variables
 from traincheck.facts import Facts
 from traincheck.trace.layout import FAMILIES
 
@@ -176,7 +178,7 @@ def test_a_traceback_shows_none_of_our_frames(tmp_path: Path) -> None:
 def test_a_failure_below_the_compiled_part_stops_collection_and_nothing_else(place: str, tmp_path: Path) -> None:
     module, _, method = place.split(".")
     body = f"""
-    from traincheck.collect import {module}
+    from traincheck.collect.calls import {module}
     def broken(*args):
         raise ValueError("planted")
     model = Net()

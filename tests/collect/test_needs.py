@@ -7,9 +7,9 @@ from types import ModuleType
 import pytest
 
 from traincheck.cli.collect import needs_for
+from traincheck.collect.instrument.untraced import something_compiled
 from traincheck.collect.needs import Needs
 from traincheck.collect.select import needs_of
-from traincheck.collect.untraced import something_compiled
 from traincheck.dsl.load import load_rules
 
 _FORWARD = "train.Net.forward"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from traincheck.collect.owners import Owners, containers_of
+from traincheck.collect.checkpoints.owners import Owners, containers_of
 
 
 def matched(saved: object, *roots: nn.Module) -> Mapping[str, tuple[nn.Module, Mapping[str, str]]]:

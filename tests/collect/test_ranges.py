@@ -12,7 +12,7 @@ import torch
 from tests.collect.running import collect, rows
 from traincheck.cli.collect import needs_for
 from traincheck.collect.needs import Needs
-from traincheck.collect.ranges import nonfinite, ranges
+from traincheck.collect.values.ranges import nonfinite, ranges
 from traincheck.facts import Facts, load_facts
 
 SCRIPT = """

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traincheck.collect.steps import StepTracker
+from traincheck.collect.calls.steps import StepTracker
 
 Event = tuple[str, int]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.collect.running import run
-from traincheck.collect.sampling import ALL, COUNTING, NOTHING, STEPS
-from traincheck.collect.swaps import Swaps
+from traincheck.collect.calls.sampling import ALL, COUNTING, NOTHING, STEPS
+from traincheck.collect.instrument.swaps import Swaps
 
 LEVELS = COUNTING, STEPS, ALL
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from traincheck.collect.calls import Watch
+from traincheck.collect.calls.calls import Watch
 from traincheck.collect.compiled import NATIVE
+from traincheck.collect.instrument.recorder import Recorders
+from traincheck.collect.instrument.trampoline import clone, trampoline
 from traincheck.collect.monitor import Monitor
-from traincheck.collect.recorder import Recorders
 from traincheck.collect.settings import Settings
-from traincheck.collect.trampoline import clone, trampoline
 
 
 def made(unit: int) -> Any:

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from traincheck.collect.imports import when_imported
+from traincheck.collect.instrument.imports import when_imported
 
 
 def watch_for_torch() -> None:

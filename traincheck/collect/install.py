@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from traincheck.collect.brake import VARIABLE, Brake
 from traincheck.collect.flusher import Flusher
+from traincheck.collect.instrument.untraced import hide
+from traincheck.collect.instrument.watch import Watcher
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.settings import Settings
 from traincheck.collect.targets import Targets
-from traincheck.collect.untraced import hide
-from traincheck.collect.watch import Watcher
 
 
 class _Running:

@@ -11,24 +11,24 @@ import torch
 from torch.nn import Module
 from torch.optim import Optimizer
 
-from traincheck.collect.apis import Apis
 from traincheck.collect.buffers import Buffers
-from traincheck.collect.calls import Calls, Open, Thread, Values
-from traincheck.collect.changes import Changes
-from traincheck.collect.contexts import Contexts
-from traincheck.collect.discovery import Modules
-from traincheck.collect.gradients import Gradients
-from traincheck.collect.holdings import Holdings, held_by
-from traincheck.collect.hyperparameters import Hyperparameters
-from traincheck.collect.moments import Moments
-from traincheck.collect.objects import Objects, Tensors
-from traincheck.collect.replay import AFTER_STEP, BEFORE_STEP
-from traincheck.collect.sampling import COUNTING, NOTHING, Gate, Governor, Sampling
+from traincheck.collect.calls.apis import Apis
+from traincheck.collect.calls.calls import Calls, Open, Thread, Values
+from traincheck.collect.calls.contexts import Contexts
+from traincheck.collect.calls.objects import Objects, Tensors
+from traincheck.collect.calls.sampling import COUNTING, NOTHING, Gate, Governor, Sampling
+from traincheck.collect.calls.sites import Sites
+from traincheck.collect.calls.steps import StepTracker
+from traincheck.collect.calls.summaries import Summaries
 from traincheck.collect.settings import RANK, WORLD, Settings
-from traincheck.collect.sites import Sites
-from traincheck.collect.steps import StepTracker
-from traincheck.collect.summaries import Summaries
-from traincheck.collect.variables import Variables
+from traincheck.collect.variables.changes import Changes
+from traincheck.collect.variables.discovery import Modules
+from traincheck.collect.variables.gradients import Gradients
+from traincheck.collect.variables.holdings import Holdings, held_by
+from traincheck.collect.variables.hyperparameters import Hyperparameters
+from traincheck.collect.variables.moments import Moments
+from traincheck.collect.variables.replay import AFTER_STEP, BEFORE_STEP
+from traincheck.collect.variables.variables import Variables
 from traincheck.trace.layout import MARK_FIRST, MARK_LEFT, MARK_STEP, NULL, STOPPED, STOPPED_BY_FAILURE
 
 

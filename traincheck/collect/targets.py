@@ -10,19 +10,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
 
-from traincheck.collect.calls import Open, Thread, Watch
-from traincheck.collect.changes import BACKWARD_API
-from traincheck.collect.finder import Finder
-from traincheck.collect.functional import Functional
-from traincheck.collect.functions import with_subclasses
-from traincheck.collect.gradients import BACKWARD, CLIP, UNSCALE, ZERO_GRAD
-from traincheck.collect.imports import when_imported
-from traincheck.collect.loading import install_loading
+from traincheck.collect.calls.calls import Open, Thread, Watch
+from traincheck.collect.calls.summaries import qualified
+from traincheck.collect.checkpoints.saving import Saving
+from traincheck.collect.instrument.finder import Finder
+from traincheck.collect.instrument.functional import Functional
+from traincheck.collect.instrument.functions import with_subclasses
+from traincheck.collect.instrument.imports import when_imported
+from traincheck.collect.instrument.loading import install_loading
+from traincheck.collect.instrument.operations import Operations
+from traincheck.collect.instrument.watch import Watcher
 from traincheck.collect.monitor import Monitor
-from traincheck.collect.operations import Operations
-from traincheck.collect.saving import Saving
-from traincheck.collect.summaries import qualified
-from traincheck.collect.watch import Watcher
+from traincheck.collect.variables.changes import BACKWARD_API
+from traincheck.collect.variables.gradients import BACKWARD, CLIP, UNSCALE, ZERO_GRAD
 
 _PASS_ON = ("accelerate.optimizer.AcceleratedOptimizer",)
 """Optimizers that only pass on what they are told, and not always: their own count as what they are."""
@@ -226,7 +226,7 @@ class Targets:
 
     def _install_distributed(self) -> None:
         if torch.distributed.is_available():
-            from traincheck.collect.distributed import Distributed  # needs a torch that has it
+            from traincheck.collect.ranks.distributed import Distributed  # needs a torch that has it
 
             self._distributed = Distributed(self.monitor, self.watcher)
             self._distributed.install()

@@ -1,0 +1,1 @@
+"""What is recorded of one call: its API, arguments, context, site and step."""

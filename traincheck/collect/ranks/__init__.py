@@ -1,0 +1,1 @@
+"""What is watched of torch.distributed: groups, collectives, transfers and their handles."""

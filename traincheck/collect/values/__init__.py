@@ -1,0 +1,1 @@
+"""What is found in the memory of tensors: fingerprints, ranges and norms."""
