@@ -10,7 +10,7 @@ from collections.abc import Callable
 from traincheck.collect.brake import VARIABLE, Brake
 from traincheck.collect.flusher import Flusher
 from traincheck.collect.instrument.untraced import hide
-from traincheck.collect.instrument.watch import Watcher
+from traincheck.collect.instrument.watcher import Watcher
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.settings import Settings
 from traincheck.collect.targets import Targets

@@ -19,7 +19,7 @@ from traincheck.collect.instrument.functions import with_subclasses
 from traincheck.collect.instrument.imports import when_imported
 from traincheck.collect.instrument.loading import install_loading
 from traincheck.collect.instrument.operations import Operations
-from traincheck.collect.instrument.watch import Watcher
+from traincheck.collect.instrument.watcher import Watcher
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.variables.changes import BACKWARD_API
 from traincheck.collect.variables.gradients import BACKWARD, CLIP, UNSCALE, ZERO_GRAD

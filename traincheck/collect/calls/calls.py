@@ -164,17 +164,16 @@ class Calls:
         found = self.threads[get_ident()] = Thread(len(self.threads), self.contexts.autocast())
         return found
 
-    def enter(  # noqa: PLR0912, PLR0915 -- in one piece, as each call would cost as much as its branch
-        self, thread: Thread, watch: Watch, args: Values, kwargs: dict[str, Any], depth: int
-    ) -> Open | None:
+    def enter(self, thread: Thread, watch: Watch, args: Values, kwargs: dict[str, Any], depth: int) -> Open | None:
         """Open a call; None when it is not to be recorded. The caller's frame is `depth` above ours."""
         stack = thread.stack
         outer = stack[-1] if stack else None
         full = self._full.open
-        if not full and (not watch.structural or (watch.forward and outer is not None and outer.in_forward)):
+        nested = watch.forward and outer is not None and outer.in_forward
+        structural = watch.structural and not nested
+        if not full and not structural:
             return None
-        api = watch.api
-        receiver: Any = None
+        api, receiver = watch.api, None
         if api is None:
             receiver = args[0]
             api = watch.by_class.get(type(receiver))
@@ -182,72 +181,71 @@ class Calls:
                 args = args[1:]
             else:
                 api, receiver, args = watch.identify(args)  # type: ignore[misc]
-        if not (api.wanted and full) and (
-            not watch.structural or (watch.forward and outer is not None and outer.in_forward)
-        ):
+        if not (api.wanted and full) and not structural:
             return None
         number = NULL if receiver is None else self._number(receiver)
-        training = receiver.training if watch.forward else None
-        if outer is None:
-            parent, in_forward, hashed = NULL, watch.forward, watch.forward
-            begun = self.started or watch.begins
-            stage = INIT if not begun else TRAIN if torch.is_grad_enabled() else EVAL
-            site, users, at = None, True, time.time_ns()
-        else:
-            if (outer.api is api and number != NULL and outer.receiver == number) or (
-                watch.group and outer.api.group == watch.group
-            ):
-                return None  # a method that calls the one it overrides, or a recursion over children
-            parent = outer.parent if outer.passing else outer.enter
-            stage, site, users, at = outer.stage, outer.site, outer.api.users, outer.time
-            in_forward = outer.in_forward or watch.forward
-            hashed = watch.forward and not outer.in_forward
-            if training is None:
-                training = outer.training
-        api.group = watch.group
-        opened = OPEN.__new__(OPEN)
-        opened.enter = enter = self._next_id()
-        opened.parent = parent
-        opened.time = at
-        opened.receiver = number
-        opened.api = api
-        opened.stage = stage
-        opened.training = training
-        opened.in_forward = in_forward
+        if outer is not None and (
+            (outer.api is api and number != NULL and outer.receiver == number)
+            or (watch.group and outer.api.group == watch.group)
+        ):
+            return None  # a method that calls the one it overrides, or a recursion over children
+        opened = self._open(watch, api, number, receiver, outer)
+        told = watch.before is None or nested or (watch.starts and not self._steps.waits)
         if not full and watch.frequent:
-            opened.site = opened.contexts = opened.args = NULL
-            opened.passing = True
-            if watch.before is not None and (watch.counts or self._steps.waits):
-                self._tell(watch.before, thread, opened, receiver, args)
+            self._pass(thread, watch, opened, receiver, args)
             if not self._full.open:
                 stack.append(opened)
                 return opened
             told = True  # and that began a step which is recorded, as whose first call it is written
-        else:
-            told = (
-                watch.before is None
-                or (watch.forward and outer is not None and outer.in_forward)
-                or (watch.starts and not self._steps.waits)
-            )
-        if api.takes:
-            table, names, items = api.args, api.names, args
-            if kwargs or len(args) > len(names) or api.only is not None:
-                table, names, items = api.bind(args, kwargs)
-            linked = api.linked and (hashed or (outer is None if watch.linked is None else watch.linked))
-            hashed = hashed and api.hashed
-            if len(items) == 1:
-                opened.args = self._describe_one(table, names, items[0], enter, 0, linked, hashed)
-            else:
-                opened.args = self._describe(table, names, items, enter, 0, linked, hashed)
-        else:
-            opened.args = NULL
+        opened.args = self._arguments(watch, opened, outer, args, kwargs) if api.takes else NULL
+        site, users = (None, True) if outer is None else (outer.site, outer.api.users)
         opened.site = self._find_site(frame_above(depth), site, users) if self._wants_sites else NULL
-        opened.contexts = self._context(training, thread.autocast) if self._wants_contexts else NULL
+        opened.contexts = self._context(opened.training, thread.autocast) if self._wants_contexts else NULL
         opened.passing = False
         stack.append(opened)
         if not told:
             self._tell(watch.before, thread, opened, receiver, args)  # type: ignore[arg-type]
         return opened
+
+    def _open(self, watch: Watch, api: Api, number: int, receiver: Any, outer: Open | None) -> Open:
+        """A call within `outer`; of its own what its place among the others says."""
+        opened: Open = OPEN.__new__(OPEN)
+        opened.enter = self._next_id()
+        opened.api, opened.receiver = api, number
+        training = receiver.training if watch.forward else None
+        if outer is None:
+            begun = self.started or watch.begins
+            opened.stage = INIT if not begun else TRAIN if torch.is_grad_enabled() else EVAL
+            opened.parent, opened.time, opened.in_forward = NULL, time.time_ns(), watch.forward
+        else:
+            opened.parent = outer.parent if outer.passing else outer.enter
+            opened.stage, opened.time = outer.stage, outer.time
+            opened.in_forward = outer.in_forward or watch.forward
+            if training is None:
+                training = outer.training
+        opened.training = training
+        api.group = watch.group
+        return opened
+
+    def _pass(self, thread: Thread, watch: Watch, opened: Open, receiver: Any, args: Values) -> None:
+        """Let a call of a step that is left out through; who waits for the next step is told of it."""
+        opened.site = opened.contexts = opened.args = NULL
+        opened.passing = True
+        if watch.before is not None and (watch.counts or self._steps.waits):
+            self._tell(watch.before, thread, opened, receiver, args)
+
+    def _arguments(self, watch: Watch, opened: Open, outer: Open | None, items: Values, kwargs: dict[str, Any]) -> int:
+        """The set of a call's arguments."""
+        api = opened.api
+        table, names = api.args, api.names
+        if kwargs or len(items) > len(names) or api.only is not None:
+            table, names, items = api.bind(items, kwargs)
+        hashed = watch.forward and (outer is None or not outer.in_forward)
+        linked = api.linked and (hashed or (outer is None if watch.linked is None else watch.linked))
+        hashed = hashed and api.hashed
+        if len(items) == 1:
+            return self._describe_one(table, names, items[0], opened.enter, 0, linked, hashed)
+        return self._describe(table, names, items, opened.enter, 0, linked, hashed)
 
     def _tell(self, told: Before, thread: Thread, opened: Open, receiver: Any, args: Values) -> None:
         thread.busy = True

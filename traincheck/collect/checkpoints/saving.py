@@ -13,7 +13,7 @@ from traincheck.collect.calls.summaries import dtype_name, shape_text
 from traincheck.collect.checkpoints.owners import Container, Owners, containers_of, same_memory
 from traincheck.collect.checkpoints.snapshots import Snapshots
 from traincheck.collect.instrument.imports import when_imported
-from traincheck.collect.instrument.watch import Watcher
+from traincheck.collect.instrument.watcher import Watcher
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.values.fingerprint import measured
 from traincheck.collect.variables.discovery import persistent_tensors

@@ -12,7 +12,7 @@ from torch.nn import Module
 
 from traincheck.collect.calls.names import module_name
 from traincheck.collect.calls.summaries import qualified
-from traincheck.collect.instrument.watch import Watcher
+from traincheck.collect.instrument.watcher import Watcher
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.needs import EVERYTHING
 

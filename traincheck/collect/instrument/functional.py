@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from traincheck.collect.calls.calls import Watch
 from traincheck.collect.calls.sampling import ALL, NOTHING
-from traincheck.collect.instrument.watch import Watcher
+from traincheck.collect.instrument.watcher import Watcher
 from traincheck.collect.monitor import Monitor
 
 _FUNCTIONAL = "torch.nn.functional"

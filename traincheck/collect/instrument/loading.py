@@ -10,7 +10,7 @@ from torch.utils.data.distributed import DistributedSampler
 from traincheck.collect.calls.apis import Api
 from traincheck.collect.calls.calls import Open, Thread, Watch
 from traincheck.collect.instrument.trampoline import parameter_names
-from traincheck.collect.instrument.watch import Watcher
+from traincheck.collect.instrument.watcher import Watcher
 from traincheck.collect.monitor import Monitor
 
 _NEXT = "torch.utils.data.dataloader.DataLoader.__next__"

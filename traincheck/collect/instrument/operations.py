@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 from traincheck.collect.calls.calls import Watch
 from traincheck.collect.instrument.functional import documented_names
-from traincheck.collect.instrument.watch import Watcher
+from traincheck.collect.instrument.watcher import Watcher
 from traincheck.collect.needs import EVERYTHING
 
 _FRAMES = 2

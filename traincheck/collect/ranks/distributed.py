@@ -7,7 +7,7 @@ from torch.distributed import distributed_c10d as c10d
 from torch.nn.parallel import DistributedDataParallel
 
 from traincheck.collect.calls.calls import Open, Thread, Watch
-from traincheck.collect.instrument.watch import Watcher
+from traincheck.collect.instrument.watcher import Watcher
 from traincheck.collect.monitor import Monitor
 from traincheck.collect.ranks.collectives import OPERATIONS, Signature
 from traincheck.collect.ranks.exchanges import Exchanges

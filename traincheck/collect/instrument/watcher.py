@@ -1,4 +1,4 @@
-"""Builds the functions that stand in for watched ones: record the call, run the original, record the outcome."""
+"""Puts recorders in the place of functions, each by what its calls are to be known as, and takes them out again."""
 
 from collections.abc import Callable
 from functools import partial
