@@ -15,8 +15,8 @@ from torch._subclasses import FakeTensorMode
 from traincheck.collect import compiled
 from traincheck.collect.buffers import Buffers, Names
 from traincheck.collect.calls.objects import Objects
+from traincheck.collect.device import addresses, readings, staging
 from traincheck.collect.device import deferred as deferring
-from traincheck.collect.device import readings, staging
 from traincheck.collect.device.deferred import Deferred
 from traincheck.collect.needs import Needs
 from traincheck.collect.values import blocks
@@ -197,8 +197,8 @@ def test_a_tensor_may_begin_anywhere(device: str, monkeypatch: pytest.MonkeyPatc
 def test_what_is_known_of_many_shapes_and_addresses_is_given_up_again(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, most in (("_MAX_PLANS", 2), ("_MAX_TABLES", 2), ("_MAX_BLOCKS", 9)):
-        monkeypatch.setattr(readings, name, most)
+    for module, name, most in ((readings, "_MAX_PLANS", 2), (addresses, "_ENTRIES", 2), (readings, "_MAX_BLOCKS", 9)):
+        monkeypatch.setattr(module, name, most)
     measures, deferred = Measures(Names()), Deferred(Measures(Names()), True, itertools.count().__next__)
     whole = torch.randn(20_000, device=device)
     for seed in range(12):

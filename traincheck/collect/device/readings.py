@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from traincheck.collect.buffers import Names
+from traincheck.collect.device.addresses import Addresses
 from traincheck.collect.device.batches import Batch
 from traincheck.collect.device.taker import Taken, Taker
 from traincheck.collect.values.blocks import BLOCK, FIELDS, KEYS, has_norm, is_whole, sent
@@ -28,7 +29,7 @@ _MAX_COPIES = 1 << 25
 """Bytes that may be copied before they are read: of tensors that are not contiguous, or begin where kernels cannot."""
 _MAX_BLOCKS = 1 << 22
 """How many blocks all plans may have, of 12 bytes each; or four times those of the largest one."""
-_MAX_PLANS, _MAX_TABLES = 1024, 64
+_MAX_PLANS = 1024
 
 _shape = attrgetter("shape")
 _data_ptr = torch.Tensor.data_ptr
@@ -53,13 +54,15 @@ class Readings(Taker):
         self._kernels = kernels
         self._keys = sent(KEYS, device)
         self._plans: dict[tuple[Any, ...], _Plan] = {}
-        self._tables: dict[tuple[Any, ...], torch.Tensor] = {}
+        self._addresses = Addresses(device)
         self._make_room(_LEAST // _ROW)
 
     def put(self, tensors: Sequence[torch.Tensor], numbers: Sequence[int] = ()) -> list[Taken]:
         """Read tensors where they are; what kernels cannot read there is copied before."""
         numbers = tuple(numbers) or (0,) * len(tensors)
         direct = [_is_direct(tensor, self._kernels.ALIGNED) for tensor in tensors]
+        if all(direct):
+            return [self._read(tensors, numbers)]
         ends = [0, *_portions(tensors, direct)]
         return [
             self._read(
@@ -76,10 +79,13 @@ class Readings(Taker):
             rows = max(count, min(2 * len(self._room), _MOST // _ROW))
             if rows > len(self._room):
                 self._make_room(rows)
-        table = self._table(tuple(map(_data_ptr, tensors)), numbers)
+        begins = tuple(map(_data_ptr, tensors))
+        if any(numbers):
+            begins = tuple([begin - number * BLOCK for begin, number in zip(begins, numbers, strict=True)])
+        addresses = self._addresses.on_device(begins)
         with self._on_device():
             self._kernels.read(
-                table, plan.blocks, self._dtype, self._keys, self._room, self._amounts, self._used, self._ranged
+                addresses, plan.blocks, self._dtype, self._keys, self._room, self._amounts, self._used, self._ranged
             )
         taken = self._batch, self._entries, len(tensors)
         self._taken.append((self._used, plan))
@@ -114,18 +120,6 @@ class Readings(Taker):
         if self._stream is None or torch.cuda.current_device() == self._device.index:
             return nullcontext()
         return torch.cuda.device(self._device)
-
-    def _table(self, addresses: tuple[int, ...], numbers: tuple[int, ...]) -> torch.Tensor:
-        """Where the tensors begin that entries are of, on the device: int64 [entries]."""
-        key = addresses, numbers
-        known = self._tables.get(key)
-        if known is None:
-            if len(self._tables) >= _MAX_TABLES:
-                self._tables.clear()
-            known = self._tables[key] = sent(
-                np.array(addresses, np.int64) - np.array(numbers, np.int64) * BLOCK, self._device
-            )
-        return known
 
     def _plan(self, tensors: Sequence[torch.Tensor], numbers: tuple[int, ...]) -> _Plan:
         key = tuple(map(_shape, tensors)), numbers
