@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import click
 
@@ -28,11 +28,11 @@ class Collected:
         self._before: list[tuple[signal.Signals, Any]] = []
 
     def __enter__(self) -> Self:
-        # the child gets the terminal's interrupts itself; a signal sent to us alone is passed on
-        answers: dict[signal.Signals, Any] = {
-            signal.SIGINT: signal.SIG_IGN,
-            signal.SIGTERM: lambda number, _: self._child.send_signal(number),
-        }
+        # the child gets the terminal's interrupts itself; what is sent to us alone is passed on
+        answers: dict[signal.Signals, Any] = {signal.SIGINT: signal.SIG_IGN}
+        for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+            if hasattr(signal, name):
+                answers[getattr(signal, name)] = lambda number, _: self._child.send_signal(number)
         self._before = [(number, signal.signal(number, answer)) for number, answer in answers.items()]
         return self
 
@@ -60,17 +60,28 @@ def start_collected(
     settings: Settings, program: list[str], variables: Mapping[str, str] = MappingProxyType({})
 ) -> Collected:
     """Start Python on `program` with the collector inside."""
+    environment = _prepare(settings, variables)
+    return Collected(subprocess.Popen([sys.executable, *program], env=environment))
+
+
+def become_collected(settings: Settings, program: list[str]) -> NoReturn:
+    """Let this process be Python on `program` with the collector inside: signals and exit status are that program's."""
+    environment = _prepare(settings, {})
+    if sys.platform == "win32":  # there a new process would be started, and nobody would wait for it
+        with start_collected(settings, program) as training:
+            sys.exit(training.status())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, [sys.executable, *program], environment)
+
+
+def _prepare(settings: Settings, variables: Mapping[str, str]) -> dict[str, str]:
+    """Begin the trace; the environment that starts the collector."""
     settings.trace.mkdir(parents=True, exist_ok=True)
     settings.manifest().write(settings.trace)
     environment = {**os.environ, **variables}
     settings.export(environment)
-    return Collected(subprocess.Popen([sys.executable, *program], env=environment))
-
-
-def run_collected(settings: Settings, program: list[str]) -> int:
-    """Run Python on `program` with the collector inside; returns its exit status, 128 + n for signal n."""
-    with start_collected(settings, program) as training:
-        return training.status()
+    return environment
 
 
 api_option = click.option(
@@ -161,9 +172,7 @@ class Share(click.ParamType[float]):
 )
 @click.option("-m", "module", metavar="MODULE", help="run a module, as python -m does")
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ARGS]...")
-@click.pass_context
 def command(
-    context: click.Context,
     output: Path,
     invariants: tuple[str, ...],
     rules: tuple[str, ...],
@@ -179,9 +188,11 @@ def command(
         raise UsageError("no script to run", next_step="traincheck collect [-o TRACE] SCRIPT [ARGS]...")
     if module is None and not Path(program[0]).is_file():
         raise UsageError("no such script", where=program[0], next_step="name a Python file, or use -m MODULE")
+    if not all(apis):
+        raise UsageError("--api names nothing", next_step="name a function, or write a pattern such as 'train.*'")
     needs = needs_for((*rules, *invariants)).asking(apis)
     prepare_output(output)
     settings = Settings(
         trace=output.resolve(), needs=needs, every=every, warmup=warmup, budget=budget or 0.0, cwd=str(Path.cwd())
     )
-    context.exit(run_collected(settings, [*(["-m", module] if module else []), *program]))
+    become_collected(settings, [*(["-m", module] if module else []), *program])

@@ -1,5 +1,6 @@
 """What is watched: the functions and methods of torch that training is made of."""
 
+from collections.abc import Callable
 from threading import get_ident
 from types import FunctionType, ModuleType
 from typing import Any
@@ -67,6 +68,7 @@ class Targets:
         self._install_scaler()
         self._install_distributed()
         self.operations.install()
+        self._install_script()
         self.watcher.notice(torch.compile, lambda _: self._before_compiling())
         when_imported(_TRANSLATION, self._notice_translation)
         monitor = self.monitor
@@ -188,6 +190,28 @@ class Targets:
             self.watcher.swaps.before_compiling()
         except Exception:
             self.monitor.fail()
+
+    def _install_script(self) -> None:
+        """Leave TorchScript what it knows: functions by their identity, and operations one by one."""
+        self.watcher.notice(torch.jit.frontend.get_jit_def, lambda _: self.functional.before_scripting())
+        tracing = torch.jit._trace
+        for function in (tracing._trace_impl, tracing.trace_module, tracing._get_trace_graph):
+            self.watcher.replace(function, self._unseen)
+
+    def _unseen(self, original: FunctionType) -> Callable[..., Any]:
+        """What does the same as `original`, without the calls in it being recorded."""
+        calls = self.monitor.calls
+
+        def record(*args: Any, **kwargs: Any) -> Any:
+            thread = calls.threads.get(get_ident()) or calls.new_thread()
+            busy, thread.busy = thread.busy, True
+            try:
+                with self.functional.set_aside():
+                    return original(*args, **kwargs)
+            finally:
+                thread.busy = busy
+
+        return record
 
     def _install_modules(self) -> None:
         self.prepare(Module)

@@ -111,8 +111,9 @@ class Apis:
             inherited = getattr(object, method, None)
             bases = [base for base in cls.__mro__[1:] if getattr(base, method, inherited) is not inherited]
             known = (name, *(f"{qualified(base)}.{method}" for base in bases))
-            names, optional = signature_names(getattr(cls, method))
-            code = getattr(inspect.unwrap(getattr(cls, method)), "__code__", None)
+            defined = inspect.getattr_static(cls, method)  # to be asked for it, a scripted module would need an object
+            names, optional = signature_names(defined)
+            code = _code_of(defined)
             users = code is not None and self._is_user_file(code.co_filename)
             found = self._methods[cls, method] = self._new(known, names[1:], optional, users)
         return found
@@ -142,8 +143,16 @@ def signature_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], froz
     """The parameters that can be passed by position, and those whose default is None."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+    except Exception:  # what stands for a function may be anything, and fail in its own way
         return (), _NOTHING
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = tuple(parameter.name for parameter in parameters if parameter.kind in positional)
     return names, frozenset(parameter.name for parameter in parameters if parameter.default is None)
+
+
+def _code_of(function: Any) -> Any:
+    """The code inside of a function's decorators; None where there is none."""
+    try:
+        return getattr(inspect.unwrap(function), "__code__", None)
+    except Exception:  # as above
+        return None

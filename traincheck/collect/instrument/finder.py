@@ -38,7 +38,9 @@ ENTRY_POINTS = (
 """What frameworks do within a step. What spans steps, such as Trainer.train, is nobody's call."""
 
 _NOT_PLAIN = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
-_LOOKS_AT_FRAMES = frozenset(("_getframe", "currentframe", "stacklevel"))
+_LOOKS_AT_FRAMES = frozenset(
+    ("_getframe", "currentframe", "extract_stack", "format_stack", "print_stack", "stack", "stacklevel", "walk_stack")
+)
 
 
 class Finder:
@@ -148,7 +150,9 @@ class Finder:
         if not self._everything or "<" in function.__qualname__ or _is_special(function.__name__):
             return False
         code = function.__code__
-        return self._monitor.sites.is_user_file(code.co_filename) and not _looks_at_frames(code)
+        # one that calls itself might run out of stack: each of its calls would take three frames
+        recurs = "." not in function.__qualname__ and code.co_name in code.co_names
+        return self._monitor.sites.is_user_file(code.co_filename) and not recurs and not _looks_at_frames(code)
 
 
 def _is(thing: Any, *kinds: type) -> bool:
@@ -170,4 +174,5 @@ def _is_special(name: str) -> bool:
 def _looks_at_frames(code: CodeType) -> bool:
     """Whether the code may look at who called it, and so would see us."""
     words = set(code.co_names).union(*(const for const in code.co_consts if isinstance(const, tuple)))
-    return not _LOOKS_AT_FRAMES.isdisjoint(words)
+    levels = "warn" in words and any(type(const) is int and const > 1 for const in code.co_consts)
+    return levels or not _LOOKS_AT_FRAMES.isdisjoint(words)

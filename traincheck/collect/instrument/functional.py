@@ -1,7 +1,8 @@
 """Watches torch.nn.functional and torch.nn.init: Python functions by their code, C functions by stand-ins."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -26,6 +27,7 @@ class Functional:
         self._monitor = monitor
         self._watcher = watcher
         self._shims: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+        self._level = ALL
 
     def install(self) -> None:
         """Watch every public function."""
@@ -46,10 +48,29 @@ class Functional:
 
     def watch(self, level: int) -> None:
         """From now on watch what `level` says."""
+        self._level = level
         for name, (function, shim) in list(self._shims.items()):
             there, wanted = (function, shim) if level == ALL else (shim, function)
             if getattr(F, name) is there:
                 setattr(F, name, wanted)
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Have the C functions themselves in place for a while."""
+        level = self._level
+        self.watch(NOTHING)
+        try:
+            yield
+        finally:
+            self.watch(level)
+
+    def before_scripting(self) -> None:
+        """Let TorchScript, which knows the C functions by their identity, know their stand-ins too."""
+        builtins: Any = torch.jit._builtins
+        for function, shim in self._shims.values():
+            operation = builtins._find_builtin(function)
+            if operation is not None:
+                builtins._register_builtin(shim, operation)
 
     def remove(self) -> None:
         """Put the C functions back; done before compiling too, which knows them and not their stand-ins."""

@@ -4,7 +4,6 @@ Whoever imported the function before sees the change, and its identity, signatur
 stay, as do the tables of torch that are keyed by functions.
 """
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from types import CodeType, FunctionType
@@ -19,8 +18,11 @@ _VARARGS, _VARKEYWORDS = 0x04, 0x08
 _TORCH = "__torch_of_traincheck"
 """A name that no parameter has."""
 _RECORD = "record"
-_BODY = f"return '{_RECORD}'({{passed}}); {{free}}"
-"""What is never reached keeps the free variables that the function has."""
+_BODY = f"return ('{_RECORD}' if 1 else 0)({{passed}}); {{free}}"
+"""What is never reached keeps the free variables that the function has.
+
+Python warns of a string that is called, and forgets which warnings it has given when one is to be ignored for a while.
+"""
 _COMPILED_BODY = f"return ((lambda: {{free}}) if {{torch}}.compiler.is_dynamo_compiling() else '{_RECORD}')({{passed}})"
 
 
@@ -89,9 +91,7 @@ def _passing_on(code: CodeType, body: str, torch_name: str, record: Callable[...
     kept = f"({free},)" if free else "None"
     body = body.format(passed=", ".join(passed), free=kept, torch=torch_name)
     source = f"def outer({free}):\n def {code.co_name}({', '.join(parameters)}): {body}\n"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # the string that is called is replaced below
-        module = compile(source, code.co_filename, "exec")
+    module = compile(source, code.co_filename, "exec")
     outer = next(const for const in module.co_consts if isinstance(const, CodeType))
     inner = next(const for const in outer.co_consts if isinstance(const, CodeType))
     return inner.replace(

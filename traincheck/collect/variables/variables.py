@@ -34,7 +34,7 @@ class _Root:
 
     def remember(self, module: Module, deaths: int) -> None:
         """Note every member of every part; `deaths` counts the variables that have died so far."""
-        self._parts = [weakref.ref(part) for part in module.modules()]
+        self._parts = [weakref.ref(part) for part in module.modules() if _has_tables(part)]
         lazy = any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers()))
         self._members = None if lazy else _structure(self._parts)  # they will be others without looking so
         self._deaths = deaths
@@ -45,6 +45,11 @@ class _Root:
         They are compared by Python id, which only the death of one can give to another.
         """
         return deaths == self._deaths and _structure(self._parts) == self._members
+
+
+def _has_tables(part: Module) -> bool:
+    """Whether its members are in tables of its own: a scripted module has them elsewhere, and gets no others."""
+    return all(isinstance(vars(part).get(name), dict) for name in _TABLES)
 
 
 def _members(parts: list[weakref.ref[Module]]) -> list[object]:
