@@ -114,7 +114,7 @@ def closure():
 for _ in range(3):
     optimizer.step(closure)
 """,
-        1,
+        3,
     ),
     "two optimizers": (
         """

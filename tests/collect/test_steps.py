@@ -108,6 +108,29 @@ def test_what_a_closure_does_is_inside_the_step() -> None:
     assert marks == [10]
 
 
+def test_where_all_is_in_the_closure_each_call_of_the_optimizer_is_a_step() -> None:
+    marks: list[int] = []
+    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), {1}, lambda: 0)
+    for position in (0, 10, 20):
+        tracker.enter_optimizer(position, 1)
+        tracker.starter(position + 1)
+        tracker.leave_optimizer()
+    assert marks == [10, 20]
+
+
+def test_an_optimizer_in_the_place_of_one_that_is_gone_begins_a_step() -> None:
+    marks: list[int] = []
+    optimizers = {1}
+    tracker = StepTracker(lambda seq, step, at_once: marks.append(seq), optimizers, lambda: 0)
+    for position, optimizer in enumerate((1, 1, 2, 2)):
+        optimizers.clear()
+        optimizers.add(optimizer)
+        tracker.starter(10 * position)
+        tracker.enter_optimizer(10 * position + 5, optimizer)
+        tracker.leave_optimizer()
+    assert marks == [10, 20, 30]
+
+
 SHAPES = {
     "starters": st.lists(st.sampled_from(["next", "zero", "forward", "backward"]), min_size=1, max_size=4),
     "counted": st.lists(st.booleans(), min_size=12, max_size=12),

@@ -21,6 +21,7 @@ from traincheck.collect.calls.sites import Sites
 from traincheck.collect.calls.steps import StepTracker
 from traincheck.collect.calls.summaries import Summaries
 from traincheck.collect.settings import RANK, WORLD, Settings
+from traincheck.collect.values.modes import undisturbed
 from traincheck.collect.variables.changes import Changes
 from traincheck.collect.variables.discovery import Modules
 from traincheck.collect.variables.gradients import Gradients
@@ -252,8 +253,8 @@ class Monitor:
 
     def metric(self, seq: int, name: str, value: Any) -> None:
         """A number at an event."""
-        if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_cpu:
-            value = value.item()
+        if isinstance(value, torch.Tensor):
+            value = _number_in(value)
         if isinstance(value, int | float):
             self.buffers.add("metrics", seq, float(value), self.buffers.names(name))
 
@@ -262,3 +263,11 @@ class Monitor:
         self._holdings.look(self.objects.number(optimizer), optimizer)
         self.variables.optimized(optimizer)
         self.hyperparameters.look(optimizer, call)
+
+
+def _number_in(tensor: torch.Tensor) -> float | None:
+    """The one number of a tensor that is at hand: of what does its operations itself, it may not be."""
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ or not tensor.is_cpu:
+        return None
+    with undisturbed():
+        return None if tensor.is_meta or tensor.numel() != 1 else tensor.item()

@@ -273,7 +273,7 @@ class Targets:
     def _starter_with_loss(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         self.monitor.starter(thread, opened, receiver, items)
         if self.monitor.full_gate.open:
-            self.monitor.metric(opened.enter, "loss", items[0].detach())
+            self.monitor.metric(opened.enter, "loss", items[0])
 
     def _backward_entered(self, thread: Thread, opened: Open, receiver: Any, items: tuple[Any, ...]) -> None:
         monitor = self.monitor

@@ -3,6 +3,7 @@
 A round is the set of optimizers that have stepped since the step began. A step ends when an optimizer that is
 in the round steps again; it ended where the loop turned, at the first event after the round's last optimizer
 step that begins an iteration (a starter). That is known only later, so boundaries are marks, not columns.
+Where all that begins an iteration is in a closure, which the optimizer calls, each of its steps is one of the loop's.
 
 Where nobody needs to know more than how many steps there are, that can be told from the optimizers alone.
 """
@@ -39,6 +40,8 @@ class StepTracker:
         self.counting = False
         self._entered, self._usual = 0, 0  # optimizer steps in this step, and in the last that was found out about
         self._round: set[int] = set()
+        self._known: set[int] = set()  # of these those that were alive
+        self._closed = False  # whether the last optimizer step had a starter in it
         self._candidate: int | None = None
         self.asked: int | None = None
         self.pending: list[Any] = []
@@ -63,9 +66,10 @@ class StepTracker:
         if self.first == NULL:
             self.first = seq
         self.waits = False
+        self._closed = self._closed or self._depth > 0
         if self._told or self._depth or not self._round or self._candidate is not None or self.asked is not None:
             return
-        if self._round.issuperset(self._optimizers):  # every one has stepped
+        if self._round.issuperset(self._optimizers) or self._is_over():  # every one has stepped
             self._begin(seq, True)
         else:
             self._candidate = seq
@@ -102,10 +106,13 @@ class StepTracker:
             if self.counting:
                 if self._entered:
                     self._begin(seq, False)
-            elif optimizer in self._round and self._candidate is not None:
-                self._begin(self._candidate, False)
+            elif (optimizer in self._round or self._is_over()) and (self._candidate is not None or self._closed):
+                self._begin(seq if self._candidate is None else self._candidate, False)
         self._entered += 1
+        self._closed = False
         self._round.add(optimizer)
+        if optimizer in self._optimizers:
+            self._known.add(optimizer)
 
     def leave_optimizer(self, *_: object) -> None:
         """The step that `enter_optimizer` announced has returned or raised; which call that was is known."""
@@ -138,6 +145,10 @@ class StepTracker:
         first = self.pending[:1]
         return min(number, int(first[0].enter)) if first else number
 
+    def _is_over(self) -> bool:
+        """Whether all optimizers that have stepped are gone, and others have come in their place."""
+        return bool(self._round) and self._round == self._known and self._known.isdisjoint(self._optimizers)
+
     def _leave(self, moment: int) -> None:
         self._depth -= 1
         if self._depth == 0:
@@ -152,5 +163,6 @@ class StepTracker:
         self._entered = 0
         self.turned = self._left
         self._round.clear()
+        self._known.clear()
         self._candidate = None
         self._mark(seq, self.step, at_once)

@@ -97,9 +97,15 @@ static int mark_of(Sweeper *self, PyObject *gradient, enum Marked how, Mark *mar
     *mark = (Mark){NULL, gradient == Py_None ? 0 : -1};
     if (gradient == Py_None || how == UNMARKED)
         return DONE;
-    int placed = how != PLACED || self->describe(gradient, &told) == 0;
-    if (placed && how == PLACED)
-        mark->values = address_of(&told);
+    int placed = 1;
+    if (how == PLACED) { /* what is not plain may have no address to tell of */
+        placed = PySequence_Contains(self->plain, (PyObject *)Py_TYPE(gradient));
+        if (placed < 0)
+            return FAILED;
+        placed = placed && self->describe(gradient, &told) == 0;
+        if (placed)
+            mark->values = address_of(&told);
+    }
     PyObject *version = placed ? PyObject_GetAttr(gradient, _version_word) : NULL;
     mark->version = version == NULL ? -1 : PyLong_AsLongLong(version) + 1;
     Py_XDECREF(version);

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 
 from traincheck.collect.device.batches import Batch
-from traincheck.collect.device.modes import undisturbed
 from traincheck.collect.device.readings import Readings, kernels_for
 from traincheck.collect.device.staging import Staging
 from traincheck.collect.device.taker import MOST, Taken, Taker
@@ -27,6 +26,7 @@ from traincheck.collect.values.fingerprint import (
     readable,
 )
 from traincheck.collect.values.measures import Cells, Measures
+from traincheck.collect.values.modes import undisturbed
 from traincheck.collect.values.ranges import NO_RANGE
 
 __all__ = ["Deferred", "Pending"]

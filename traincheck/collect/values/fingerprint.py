@@ -14,6 +14,7 @@ import xxhash
 
 from traincheck import values
 from traincheck.collect.compiled import NATIVE
+from traincheck.collect.values.modes import undisturbed
 
 ABSENT = 0
 """The fingerprint of a tensor that has none: meta, quantised or a wrapper around others."""
@@ -97,7 +98,8 @@ def fingerprint(tensor: torch.Tensor) -> int:
     if not readable(tensor):
         return _of_sparse(tensor)
     if not tensor.is_cpu or not tensor.is_contiguous():
-        tensor = tensor.detach().cpu().contiguous()
+        with undisturbed():
+            tensor = tensor.detach().cpu().contiguous()
     address, size = tensor.data_ptr(), tensor.nbytes
     if address == 0 or size == 0:
         return zero_fingerprint(0)
@@ -229,8 +231,9 @@ def _of_sparse(tensor: torch.Tensor) -> int:
     """The fingerprint of a COO tensor's indices and values; another order of entries is another fingerprint."""
     if tensor.layout is not torch.sparse_coo or type(tensor) not in PLAIN_TYPES or tensor.is_meta:
         return ABSENT
-    inner = tensor.detach()
-    return hash((fingerprint(inner._indices()), fingerprint(inner._values()))) & (1 << 63) - 1 or 1
+    with undisturbed():
+        inner = tensor.detach()
+        return hash((fingerprint(inner._indices()), fingerprint(inner._values()))) & (1 << 63) - 1 or 1
 
 
 def measured(tensor: torch.Tensor) -> tuple[int, float, str | None]:
@@ -238,8 +241,9 @@ def measured(tensor: torch.Tensor) -> tuple[int, float, str | None]:
     seen = fingerprint(tensor)
     if seen == ABSENT:
         return seen, UNMEASURED, None
-    norm = float(tensor.detach().norm()) if tensor.is_floating_point() and readable(tensor) else UNMEASURED
-    return seen, norm, value_class(tensor, seen, norm)
+    with undisturbed():
+        norm = float(tensor.detach().norm()) if tensor.is_floating_point() and readable(tensor) else UNMEASURED
+        return seen, norm, value_class(tensor, seen, norm)
 
 
 def value_class(tensor: torch.Tensor, seen: int, norm: float) -> str:

@@ -29,6 +29,7 @@ from traincheck.collect.values.fingerprint import (
 )
 from traincheck.collect.values.measures import CELL, Measures
 from traincheck.collect.values.mirror import mirrored
+from traincheck.collect.values.modes import undisturbed
 from traincheck.collect.variables.replay import (
     AFTER_STEP,
     BEFORE_STEP,
@@ -352,7 +353,8 @@ class Changes:
             self._direct.pop(sweep, None)
             self._direct.pop("both", None)
             self._mirrored.add(sweep)
-            copies = mirrored(tensors())
+            with undisturbed():
+                copies = mirrored(tensors())
             done = None if copies is None else method(call, copies, *more)
         if done is None:
             self._unfit.add(sweep)
@@ -363,10 +365,11 @@ class Changes:
         if self._deferred is not None and _is_deferred(sweep):
             self._defer(self._deferred, sweep)
             return sweep.before
-        seen, small = reader.with_gaps(sweep.tensors)
-        places = [place for place, (now, old) in enumerate(zip(seen, sweep.before, strict=True)) if now != old]
-        if places:
-            self._note(sweep, places, self._measured(sweep, seen, places, small))
+        with undisturbed():
+            seen, small = reader.with_gaps(sweep.tensors)
+            places = [place for place, (now, old) in enumerate(zip(seen, sweep.before, strict=True)) if now != old]
+            if places:
+                self._note(sweep, places, self._measured(sweep, seen, places, small))
         return seen
 
     def _measured(self, sweep: _Sweep, seen: list[int], places: list[int], small: Sequence[Floats | None]) -> bytes:
@@ -423,7 +426,8 @@ class Changes:
         column.stale.clear()
         tensors = [every[at] for at in stale]
         cells = self._measures.cells(tensors, [column.prints[at] for at in stale], stale)
-        self._measures.measure(cells, tensors, [None] * len(stale), self._data.ranged, False)
+        with undisturbed():
+            self._measures.measure(cells, tensors, [None] * len(stale), self._data.ranged, False)
         self._replay.note(Swept(self._table.roster(), DATA, NULL, NULL, cells.tobytes()))
 
     def _look_at_flags(self, call: int) -> list[Any]:
