@@ -1,5 +1,6 @@
 """Finds the functions to follow in the modules that have been imported; imports nothing itself."""
 
+import dis
 import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -39,7 +40,7 @@ ENTRY_POINTS = (
 
 _NOT_PLAIN = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 _LOOKS_AT_FRAMES = frozenset(
-    ("_getframe", "currentframe", "extract_stack", "format_stack", "print_stack", "stack", "stacklevel", "walk_stack")
+    ("_getframe", "currentframe", "extract_stack", "format_stack", "print_stack", "stacklevel", "walk_stack")
 )
 
 
@@ -150,8 +151,7 @@ class Finder:
         if not self._everything or "<" in function.__qualname__ or _is_special(function.__name__):
             return False
         code = function.__code__
-        # one that calls itself might run out of stack: each of its calls would take three frames
-        recurs = "." not in function.__qualname__ and code.co_name in code.co_names
+        recurs = "." not in function.__qualname__ and _calls_itself(code)
         return self._monitor.sites.is_user_file(code.co_filename) and not recurs and not _looks_at_frames(code)
 
 
@@ -171,8 +171,20 @@ def _is_special(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
+def _calls_itself(code: CodeType) -> bool:
+    """Whether a plain function calls itself: it might run out of stack, as each of its calls would take three frames.
+
+    Of what is loaded to be called the lowest bit is set.
+    """
+    return code.co_name in code.co_names and any(
+        instruction.opname == "LOAD_GLOBAL" and instruction.argval == code.co_name and (instruction.arg or 0) & 1
+        for instruction in dis.get_instructions(code)
+    )
+
+
 def _looks_at_frames(code: CodeType) -> bool:
     """Whether the code may look at who called it, and so would see us."""
     words = set(code.co_names).union(*(const for const in code.co_consts if isinstance(const, tuple)))
     levels = "warn" in words and any(type(const) is int and const > 1 for const in code.co_consts)
-    return levels or not _LOOKS_AT_FRAMES.isdisjoint(words)
+    stacks = {"inspect", "stack"} <= words  # torch.stack looks at none
+    return levels or stacks or not _LOOKS_AT_FRAMES.isdisjoint(words)
