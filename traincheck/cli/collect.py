@@ -70,8 +70,6 @@ def become_collected(settings: Settings, program: list[str]) -> NoReturn:
     if sys.platform == "win32":  # there a new process would be started, and nobody would wait for it
         with start_collected(settings, program) as training:
             sys.exit(training.status())
-    sys.stdout.flush()
-    sys.stderr.flush()
     os.execve(sys.executable, [sys.executable, *program], environment)
 
 
