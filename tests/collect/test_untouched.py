@@ -100,6 +100,8 @@ def test_output_is_that_of_a_run_that_nobody_watches(body: str, tmp_path: Path) 
 
 WAITING = """
 import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests may have ignored it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if "USR1" in sys.argv:
     signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7))
 nn.Linear(1, 1)(torch.ones(1))
@@ -120,6 +122,9 @@ def test_signals_are_the_scripts_to_answer(name: str, status: int, tmp_path: Pat
         collect_command(tmp_path, script, name), stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment()
     ) as running:
         assert running.stdout is not None
-        assert running.stdout.readline() == "ready\n"
-        running.send_signal(getattr(signal, f"SIG{name}"))
-        assert running.wait(60) == status
+        try:
+            assert running.stdout.readline() == "ready\n"
+            running.send_signal(getattr(signal, f"SIG{name}"))
+            assert running.wait(60) == status
+        finally:
+            running.kill()
