@@ -114,7 +114,6 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 @pytest.mark.parametrize(("name", "status"), [("INT", 4), ("USR1", 7), ("HUP", -1), ("TERM", -15)])
 def test_signals_are_the_scripts_to_answer(name: str, status: int, tmp_path: Path) -> None:
     script = write_script(tmp_path, WAITING)

@@ -30,9 +30,8 @@ class Collected:
     def __enter__(self) -> Self:
         # the child gets the terminal's interrupts itself; what is sent to us alone is passed on
         answers: dict[signal.Signals, Any] = {signal.SIGINT: signal.SIG_IGN}
-        for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
-            if hasattr(signal, name):
-                answers[getattr(signal, name)] = lambda number, _: self._child.send_signal(number)
+        for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            answers[each] = lambda number, _: self._child.send_signal(number)
         self._before = [(number, signal.signal(number, answer)) for number, answer in answers.items()]
         return self
 
@@ -67,9 +66,6 @@ def start_collected(
 def become_collected(settings: Settings, program: list[str]) -> NoReturn:
     """Let this process be Python on `program` with the collector inside: signals and exit status are that program's."""
     environment = _prepare(settings, {})
-    if sys.platform == "win32":  # there a new process would be started, and nobody would wait for it
-        with start_collected(settings, program) as training:
-            sys.exit(training.status())
     os.execve(sys.executable, [sys.executable, *program], environment)
 
 

@@ -12,8 +12,7 @@ _APART = 2
 class Addresses:
     """Addresses on a device, in the order of one of its streams; what was sent stays there until there is no more room.
 
-    The room is made once: what came and went in every step would give the script's own tensors other places, and these
-    would have to be sent.
+    The room is made once, so that sending takes none of what the script's own tensors would have.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -181,7 +181,7 @@ class Deferred:
         return cells
 
     def _taker(self, group: _Group) -> Taker:
-        # what torch.cuda.current_stream makes an object of, which takes a hundred times as long
+        # torch.cuda.current_stream makes an object of it, which is asked for in each sweep
         stream = torch._C._cuda_getCurrentRawStream(group.device.index) if group.device.type == "cuda" else 0
         key = group.device, group.dtype, stream
         found = self._takers.get(key)
